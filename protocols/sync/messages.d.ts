@@ -83,6 +83,11 @@ export declare namespace SyncReply {
         field: '$.head.commitIndex';
         value: number;
     }
+    interface SyncReplyHeadVotersFieldEvent {
+        field: '$.head.voters[]';
+        index: number;
+        value: string;
+    }
     interface SyncReplyEntriesIndexFieldEvent {
         field: '$.entries[].index';
         value: number;
@@ -116,12 +121,13 @@ export declare namespace SyncReply {
     }
     function encode(obj: Partial<SyncReply>): Uint8Array<ArrayBuffer>;
     function decode(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<SyncReply>): SyncReply;
-    function stream(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<SyncReply>): Generator<SyncReplyHeadTermFieldEvent | SyncReplyHeadLeaderFieldEvent | SyncReplyHeadCommitIndexFieldEvent | SyncReplyEntriesIndexFieldEvent | SyncReplyEntriesTermFieldEvent | SyncReplyEntriesDataFieldEvent | SyncReplySnapshotIndexFieldEvent | SyncReplySnapshotTermFieldEvent | SyncReplySnapshotBytesFieldEvent | SyncReplyPartFieldEvent>;
+    function stream(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<SyncReply>): Generator<SyncReplyHeadTermFieldEvent | SyncReplyHeadLeaderFieldEvent | SyncReplyHeadCommitIndexFieldEvent | SyncReplyHeadVotersFieldEvent | SyncReplyEntriesIndexFieldEvent | SyncReplyEntriesTermFieldEvent | SyncReplyEntriesDataFieldEvent | SyncReplySnapshotIndexFieldEvent | SyncReplySnapshotTermFieldEvent | SyncReplySnapshotBytesFieldEvent | SyncReplyPartFieldEvent>;
 }
 export interface Head {
     term: number;
     leader: string;
     commitIndex: number;
+    voters: string[];
 }
 export declare namespace Head {
     const codec: () => Codec<Head>;
@@ -137,9 +143,14 @@ export declare namespace Head {
         field: '$.commitIndex';
         value: number;
     }
+    interface HeadVotersFieldEvent {
+        field: '$.voters[]';
+        index: number;
+        value: string;
+    }
     function encode(obj: Partial<Head>): Uint8Array<ArrayBuffer>;
     function decode(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Head>): Head;
-    function stream(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Head>): Generator<HeadTermFieldEvent | HeadLeaderFieldEvent | HeadCommitIndexFieldEvent>;
+    function stream(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Head>): Generator<HeadTermFieldEvent | HeadLeaderFieldEvent | HeadCommitIndexFieldEvent | HeadVotersFieldEvent>;
 }
 export interface SnapshotInfo {
     index: number;
@@ -206,6 +217,11 @@ export declare namespace Notice {
         field: '$.head.commitIndex';
         value: number;
     }
+    interface NoticeHeadVotersFieldEvent {
+        field: '$.head.voters[]';
+        index: number;
+        value: string;
+    }
     interface NoticeEntriesIndexFieldEvent {
         field: '$.entries[].index';
         value: number;
@@ -227,5 +243,5 @@ export declare namespace Notice {
     }
     function encode(obj: Partial<Notice>): Uint8Array<ArrayBuffer>;
     function decode(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Notice>): Notice;
-    function stream(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Notice>): Generator<NoticeHeadTermFieldEvent | NoticeHeadLeaderFieldEvent | NoticeHeadCommitIndexFieldEvent | NoticeEntriesIndexFieldEvent | NoticeEntriesTermFieldEvent | NoticeEntriesDataFieldEvent | NoticeReceiptsFieldEvent>;
+    function stream(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Notice>): Generator<NoticeHeadTermFieldEvent | NoticeHeadLeaderFieldEvent | NoticeHeadCommitIndexFieldEvent | NoticeHeadVotersFieldEvent | NoticeEntriesIndexFieldEvent | NoticeEntriesTermFieldEvent | NoticeEntriesDataFieldEvent | NoticeReceiptsFieldEvent>;
 }

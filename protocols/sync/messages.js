@@ -428,6 +428,12 @@ export var Head;
                     w.uint32(24);
                     w.uint64Number(obj.commitIndex);
                 }
+                if (obj.voters != null && obj.voters.length > 0) {
+                    for (const value of obj.voters) {
+                        w.uint32(34);
+                        w.string(value);
+                    }
+                }
                 if (opts.lengthDelimited !== false) {
                     w.ldelim();
                 }
@@ -435,7 +441,8 @@ export var Head;
                 const obj = {
                     term: 0,
                     leader: '',
-                    commitIndex: 0
+                    commitIndex: 0,
+                    voters: []
                 };
                 const end = length == null ? reader.len : reader.pos + length;
                 while (reader.pos < end) {
@@ -453,6 +460,13 @@ export var Head;
                             obj.commitIndex = reader.uint64Number();
                             break;
                         }
+                        case 4: {
+                            if (opts.limits?.voters != null && obj.voters.length === opts.limits.voters) {
+                                throw new MaxLengthError('Decode error - repeated field "voters" had too many elements');
+                            }
+                            obj.voters.push(reader.string());
+                            break;
+                        }
                         default: {
                             reader.skipType(tag & 7);
                             break;
@@ -461,6 +475,9 @@ export var Head;
                 }
                 return obj;
             }, function* (reader, length, prefix, opts = {}) {
+                const obj = {
+                    voters: 0
+                };
                 const end = length == null ? reader.len : reader.pos + length;
                 while (reader.pos < end) {
                     const tag = reader.uint32();
@@ -484,6 +501,18 @@ export var Head;
                                 field: `${prefix}.commitIndex`,
                                 value: reader.uint64Number()
                             };
+                            break;
+                        }
+                        case 4: {
+                            if (opts.limits?.voters != null && obj.voters === opts.limits.voters) {
+                                throw new MaxLengthError('Streaming decode error - repeated field "voters" had too many elements');
+                            }
+                            yield {
+                                field: `${prefix}.voters[]`,
+                                index: obj.voters,
+                                value: reader.string()
+                            };
+                            obj.voters++;
                             break;
                         }
                         default: {
