@@ -1,5 +1,5 @@
 /**
- * Compile every `protocols/<name>/<name>.proto` to `messages.js` + `messages.d.ts` beside it.
+ * Compile every `protocols/<name>/<name>.proto`, and `keys/keys.proto`, to `messages.js` + `messages.d.ts` beside it.
  * protons writes TypeScript with namespaces, which Node's type stripping refuses, so its output goes through tsc once
  * and the result is kept in git.
  *
@@ -13,8 +13,8 @@ const root = path.join(import.meta.dirname, '..')
 const bin = (name: string): string => path.join(root, 'node_modules/.bin', name)
 const wanted = process.argv.slice(2)
 
-for (const name of fs.readdirSync(path.join(root, 'protocols'))) {
-  const dir = path.join(root, 'protocols', name)
+for (const name of ['keys', ...fs.readdirSync(path.join(root, 'protocols'))]) {
+  const dir = name === 'keys' ? path.join(root, 'keys') : path.join(root, 'protocols', name)
   const proto = path.join(dir, `${name}.proto`)
   if (!fs.existsSync(proto) || (wanted.length > 0 && !wanted.includes(name))) continue
   const out = fs.mkdtempSync(path.join(root, 'protocols', '.protons-'))
