@@ -2,28 +2,28 @@
 import type { Codec, DecodeOptions } from 'protons-runtime';
 import type { Uint8ArrayList } from 'uint8arraylist';
 export interface Certificate {
-    body: Uint8Array<ArrayBuffer>;
-    signature: Uint8Array<ArrayBuffer>;
+    body: Uint8Array;
+    signature: Uint8Array;
 }
 export declare namespace Certificate {
     const codec: () => Codec<Certificate>;
     interface CertificateBodyFieldEvent {
         field: '$.body';
-        value: Uint8Array<ArrayBuffer>;
+        value: Uint8Array;
     }
     interface CertificateSignatureFieldEvent {
         field: '$.signature';
-        value: Uint8Array<ArrayBuffer>;
+        value: Uint8Array;
     }
-    function encode(obj: Partial<Certificate>): Uint8Array<ArrayBuffer>;
+    function encode(obj: Partial<Certificate>): Uint8Array;
     function decode(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Certificate>): Certificate;
     function stream(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Certificate>): Generator<CertificateBodyFieldEvent | CertificateSignatureFieldEvent>;
 }
 export interface CertificateBody {
     kind: string;
-    network: Uint8Array<ArrayBuffer>;
-    subject: Uint8Array<ArrayBuffer>;
-    issuer: Uint8Array<ArrayBuffer>;
+    network: Uint8Array;
+    subject: Uint8Array;
+    issuer: Uint8Array;
     capabilities: number;
     notBeforeMs: number;
     notAfterMs: number;
@@ -37,15 +37,15 @@ export declare namespace CertificateBody {
     }
     interface CertificateBodyNetworkFieldEvent {
         field: '$.network';
-        value: Uint8Array<ArrayBuffer>;
+        value: Uint8Array;
     }
     interface CertificateBodySubjectFieldEvent {
         field: '$.subject';
-        value: Uint8Array<ArrayBuffer>;
+        value: Uint8Array;
     }
     interface CertificateBodyIssuerFieldEvent {
         field: '$.issuer';
-        value: Uint8Array<ArrayBuffer>;
+        value: Uint8Array;
     }
     interface CertificateBodyCapabilitiesFieldEvent {
         field: '$.capabilities';
@@ -63,26 +63,26 @@ export declare namespace CertificateBody {
         field: '$.uses';
         value: number;
     }
-    function encode(obj: Partial<CertificateBody>): Uint8Array<ArrayBuffer>;
+    function encode(obj: Partial<CertificateBody>): Uint8Array;
     function decode(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<CertificateBody>): CertificateBody;
     function stream(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<CertificateBody>): Generator<CertificateBodyKindFieldEvent | CertificateBodyNetworkFieldEvent | CertificateBodySubjectFieldEvent | CertificateBodyIssuerFieldEvent | CertificateBodyCapabilitiesFieldEvent | CertificateBodyNotBeforeMsFieldEvent | CertificateBodyNotAfterMsFieldEvent | CertificateBodyUsesFieldEvent>;
 }
 export interface Ticket {
-    network: Uint8Array<ArrayBuffer>;
-    fence: Uint8Array<ArrayBuffer>;
+    network: Uint8Array;
+    fence: Uint8Array;
     addrs: string[];
-    inviteSeed: Uint8Array<ArrayBuffer>;
-    grantChain: Uint8Array<ArrayBuffer>[];
+    inviteSeed: Uint8Array;
+    grantChain: Uint8Array[];
 }
 export declare namespace Ticket {
     const codec: () => Codec<Ticket>;
     interface TicketNetworkFieldEvent {
         field: '$.network';
-        value: Uint8Array<ArrayBuffer>;
+        value: Uint8Array;
     }
     interface TicketFenceFieldEvent {
         field: '$.fence';
-        value: Uint8Array<ArrayBuffer>;
+        value: Uint8Array;
     }
     interface TicketAddrsFieldEvent {
         field: '$.addrs[]';
@@ -91,29 +91,29 @@ export declare namespace Ticket {
     }
     interface TicketInviteSeedFieldEvent {
         field: '$.inviteSeed';
-        value: Uint8Array<ArrayBuffer>;
+        value: Uint8Array;
     }
     interface TicketGrantChainFieldEvent {
         field: '$.grantChain[]';
         index: number;
-        value: Uint8Array<ArrayBuffer>;
+        value: Uint8Array;
     }
-    function encode(obj: Partial<Ticket>): Uint8Array<ArrayBuffer>;
+    function encode(obj: Partial<Ticket>): Uint8Array;
     function decode(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Ticket>): Ticket;
     function stream(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Ticket>): Generator<TicketNetworkFieldEvent | TicketFenceFieldEvent | TicketAddrsFieldEvent | TicketInviteSeedFieldEvent | TicketGrantChainFieldEvent>;
 }
 export interface Attestation {
-    body: Uint8Array<ArrayBuffer>;
+    body: Uint8Array;
     signer: string;
-    signature: Uint8Array<ArrayBuffer>;
-    signerChain: Uint8Array<ArrayBuffer>[];
-    sponsor: Uint8Array<ArrayBuffer>;
+    signature: Uint8Array;
+    signerChain: Uint8Array[];
+    sponsor: Uint8Array;
 }
 export declare namespace Attestation {
     const codec: () => Codec<Attestation>;
     interface AttestationBodyFieldEvent {
         field: '$.body';
-        value: Uint8Array<ArrayBuffer>;
+        value: Uint8Array;
     }
     interface AttestationSignerFieldEvent {
         field: '$.signer';
@@ -121,23 +121,23 @@ export declare namespace Attestation {
     }
     interface AttestationSignatureFieldEvent {
         field: '$.signature';
-        value: Uint8Array<ArrayBuffer>;
+        value: Uint8Array;
     }
     interface AttestationSignerChainFieldEvent {
         field: '$.signerChain[]';
         index: number;
-        value: Uint8Array<ArrayBuffer>;
+        value: Uint8Array;
     }
     interface AttestationSponsorFieldEvent {
         field: '$.sponsor';
-        value: Uint8Array<ArrayBuffer>;
+        value: Uint8Array;
     }
-    function encode(obj: Partial<Attestation>): Uint8Array<ArrayBuffer>;
+    function encode(obj: Partial<Attestation>): Uint8Array;
     function decode(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Attestation>): Attestation;
     function stream(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<Attestation>): Generator<AttestationBodyFieldEvent | AttestationSignerFieldEvent | AttestationSignatureFieldEvent | AttestationSignerChainFieldEvent | AttestationSponsorFieldEvent>;
 }
 export interface AttestationBody {
-    network: Uint8Array<ArrayBuffer>;
+    network: Uint8Array;
     peer: string;
     grant: string;
     index: number;
@@ -147,7 +147,7 @@ export declare namespace AttestationBody {
     const codec: () => Codec<AttestationBody>;
     interface AttestationBodyNetworkFieldEvent {
         field: '$.network';
-        value: Uint8Array<ArrayBuffer>;
+        value: Uint8Array;
     }
     interface AttestationBodyPeerFieldEvent {
         field: '$.peer';
@@ -165,7 +165,7 @@ export declare namespace AttestationBody {
         field: '$.term';
         value: number;
     }
-    function encode(obj: Partial<AttestationBody>): Uint8Array<ArrayBuffer>;
+    function encode(obj: Partial<AttestationBody>): Uint8Array;
     function decode(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<AttestationBody>): AttestationBody;
     function stream(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<AttestationBody>): Generator<AttestationBodyNetworkFieldEvent | AttestationBodyPeerFieldEvent | AttestationBodyGrantFieldEvent | AttestationBodyIndexFieldEvent | AttestationBodyTermFieldEvent>;
 }
