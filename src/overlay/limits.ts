@@ -44,14 +44,8 @@ export interface OverlayLimits {
   /** peers that are redialled; past it the rest of the roster only connects inwards */
   maxKeptPeers: number
 
-  /** request or answer, without framing; past it the stream is reset, so it is for the ledger's ranges */
-  maxRpcFrameBytes: number
-  /** requests on the wire per peer and protocol; the next ones wait */
-  maxRpcInFlight: number
-  /** requests that wait; past it OVERLOADED */
+  /** requests that wait for their turn per peer and protocol; past it BUSY. Those on the wire: `protocols/rpc/constants.ts` */
   maxRpcQueued: number
-  /** handlers of one stream at once; past it the stream is paused */
-  maxRpcHandlers: number
 
   /** one ordered frame; past it `sendFrame` is false, inbound the stream is reset */
   maxFrameBytes: number
@@ -60,7 +54,7 @@ export interface OverlayLimits {
 
   /** bytes read ahead of a bulk consumer before the peer is paused */
   bulkReadMarkBytes: number
-  /** bulk streams per peer and protocol, each way; past it OVERLOADED */
+  /** bulk streams per peer and protocol, each way; past it BUSY */
   maxBulkStreams: number
 
   /** payload of one gossip message */
@@ -98,10 +92,7 @@ export const defaultLimits: OverlayLimits = {
   redialCapMs: 5_000,
   maxKeptPeers: 256,
 
-  maxRpcFrameBytes: 4 * MiB,
-  maxRpcInFlight: 256,
   maxRpcQueued: 4096,
-  maxRpcHandlers: 256,
 
   maxFrameBytes: 4 * MiB,
   maxFrameQueueBytes: 16 * MiB,

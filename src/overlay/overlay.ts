@@ -5,16 +5,16 @@
 import type { Identity } from '../../keys/identity.ts'
 import type { NetworkId, PeerIdStr } from '../../keys/ids.ts'
 import type { Verdict } from '../../keys/verdict.ts'
+import type { TopicName } from '../../protocols/gossip/constants.ts'
 import type { MessageKind } from '../../protocols/policy.ts'
 import type { OverlayLimits } from './limits.ts'
 import type { ConnectionEncrypter } from '@libp2p/interface'
 
-/** A fact for the node's log. `name` is `noun:verb`; `details` are small, JSON-serialisable and free of secrets. */
+/** A fact for the node's log. `event` is `noun:verb`; the other fields are small, JSON-serialisable and free of secrets. */
 export interface LogEvent {
   level: 'debug' | 'info' | 'warn' | 'error'
-  name: string
-  message?: string
-  details?: Record<string, unknown>
+  event: string
+  [fact: string]: unknown
 }
 
 export interface OverlayInit {
@@ -35,8 +35,7 @@ export interface OverlayInit {
   limits?: Partial<OverlayLimits>
 }
 
-/** Wire names of the two topics: `/conclave/<network>/<topic>/1`. */
-export type TopicName = 'tasks' | 'results'
+export type { TopicName }
 
 export interface PeerEvent {
   type: 'peer:connect' | 'peer:disconnect'
@@ -89,7 +88,7 @@ export interface Overlay {
   readonly peerId: PeerIdStr
   /** @throws `LISTEN_FAILED` where an address cannot be bound */
   start: () => Promise<void>
-  /** Closes every stream and connection; open requests fail with `OVERLAY_STOPPED`. Idempotent. */
+  /** Closes every stream and connection; open requests fail with `NODE_STOPPED`. Idempotent. */
   stop: () => Promise<void>
   /** where others reach us, each with `/p2p/<id>`; empty before `start` */
   addrs: () => string[]
@@ -101,7 +100,7 @@ export interface Overlay {
    *
    * @param addr - multiaddr, with or without `/p2p/<id>`
    * @returns the peer's proven id
-   * @throws the handshake's own code where either side refused; `DIAL_FAILED` otherwise; the signal's reason
+   * @throws the handshake's own code where either side refused; `ADDRESS_INVALID`; `DIAL_FAILED` otherwise; the signal's reason
    */
   connect: (addr: string, signal: AbortSignal) => Promise<PeerIdStr>
   /** Close all connections to a peer. A peer in `keepConnected` is dialled again. */
@@ -119,8 +118,9 @@ export interface Overlay {
   /**
    * Many in flight on one long-lived stream per peer and protocol; answers may overtake one another. Never sent twice by us.
    *
-   * @throws what the handler threw; `NOT_CONNECTED`, `NOT_ALLOWED`, `NOT_HANDLED`, `REQUEST_TIMEOUT`, `REQUEST_TOO_LARGE`, `OVERLOADED`,
-   * `PEER_GONE` (the connection died: the peer may or may not have done it), `OVERLAY_STOPPED`; the signal's reason
+   * @throws what the handler threw; `PEER_UNREACHABLE` (not connected), `NOT_ALLOWED`, `PROTOCOL_UNSUPPORTED`, `REQUEST_TIMEOUT`,
+   * `REQUEST_TOO_LARGE`, `BUSY` (too many wait), `STREAM_CLOSED` (the stream died: the peer may or may not have done it), `NODE_STOPPED`;
+   * the signal's reason
    */
   request: (peer: PeerIdStr, protocol: string, request: Uint8Array, options: { signal?: AbortSignal, timeoutMs: number }) => Promise<Uint8Array>
 
@@ -138,7 +138,7 @@ export interface Overlay {
   /**
    * Resolves when the peer's handler has the stream. The caller closes or aborts it.
    *
-   * @throws `NOT_CONNECTED`, `NOT_ALLOWED`, `NOT_HANDLED`, `OVERLOADED`, `PEER_GONE`; the signal's reason
+   * @throws `PEER_UNREACHABLE`, `NOT_ALLOWED`, `PROTOCOL_UNSUPPORTED`, `BUSY`, `STREAM_CLOSED`, `NODE_STOPPED`; the signal's reason
    */
   openStream: (peer: PeerIdStr, protocol: string, signal: AbortSignal) => Promise<BoundedStream>
 
@@ -152,7 +152,9 @@ export interface Overlay {
    *
    * @param term - an integer from 0
    * @returns how many neighbours it was sent to; 0 is no error
-   * @throws `GOSSIP_TOO_LARGE` past 64 KiB; `OVERLAY_STOPPED`
+   * @throws `GOSSIP_TOO_LARGE` past 64 KiB; `NODE_STOPPED`
    */
   publish: (topic: TopicName, payload: Uint8Array, term: number) => Promise<{ recipients: number }>
 }
+
+export { createOverlay } from './create-overlay.ts'
