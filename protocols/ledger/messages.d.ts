@@ -745,9 +745,9 @@ export declare namespace ReceiptBatch {
         index: number;
     }
     interface ReceiptBatchReceiptsFaultMissingFieldEvent {
-        field: '$.receipts[].fault.missing';
-        value: Uint8Array<ArrayBuffer>;
+        field: '$.receipts[].fault.missing[]';
         index: number;
+        value: Uint8Array<ArrayBuffer>;
     }
     function encode(obj: Partial<ReceiptBatch>): Uint8Array<ArrayBuffer>;
     function decode(buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<ReceiptBatch>): ReceiptBatch;
@@ -842,7 +842,8 @@ export declare namespace Receipt {
         value: number;
     }
     interface ReceiptFaultMissingFieldEvent {
-        field: '$.fault.missing';
+        field: '$.fault.missing[]';
+        index: number;
         value: Uint8Array<ArrayBuffer>;
     }
     function encode(obj: Partial<Receipt>): Uint8Array<ArrayBuffer>;
@@ -925,7 +926,7 @@ export interface Fault {
     code: string;
     message: string;
     record: number;
-    missing: Uint8Array<ArrayBuffer>;
+    missing: Uint8Array<ArrayBuffer>[];
 }
 export declare namespace Fault {
     const codec: () => Codec<Fault>;
@@ -942,7 +943,8 @@ export declare namespace Fault {
         value: number;
     }
     interface FaultMissingFieldEvent {
-        field: '$.missing';
+        field: '$.missing[]';
+        index: number;
         value: Uint8Array<ArrayBuffer>;
     }
     function encode(obj: Partial<Fault>): Uint8Array<ArrayBuffer>;

@@ -2580,9 +2580,11 @@ export var Fault;
                     w.uint32(24);
                     w.uint64Number(obj.record);
                 }
-                if ((obj.missing != null && obj.missing.byteLength > 0)) {
-                    w.uint32(34);
-                    w.bytes(obj.missing);
+                if (obj.missing != null && obj.missing.length > 0) {
+                    for (const value of obj.missing) {
+                        w.uint32(34);
+                        w.bytes(value);
+                    }
                 }
                 if (opts.lengthDelimited !== false) {
                     w.ldelim();
@@ -2592,7 +2594,7 @@ export var Fault;
                     code: '',
                     message: '',
                     record: 0,
-                    missing: uint8ArrayAlloc(0)
+                    missing: []
                 };
                 const end = length == null ? reader.len : reader.pos + length;
                 while (reader.pos < end) {
@@ -2611,7 +2613,10 @@ export var Fault;
                             break;
                         }
                         case 4: {
-                            obj.missing = reader.bytes();
+                            if (opts.limits?.missing != null && obj.missing.length === opts.limits.missing) {
+                                throw new MaxLengthError('Decode error - repeated field "missing" had too many elements');
+                            }
+                            obj.missing.push(reader.bytes());
                             break;
                         }
                         default: {
@@ -2622,6 +2627,9 @@ export var Fault;
                 }
                 return obj;
             }, function* (reader, length, prefix, opts = {}) {
+                const obj = {
+                    missing: 0
+                };
                 const end = length == null ? reader.len : reader.pos + length;
                 while (reader.pos < end) {
                     const tag = reader.uint32();
@@ -2648,10 +2656,15 @@ export var Fault;
                             break;
                         }
                         case 4: {
+                            if (opts.limits?.missing != null && obj.missing === opts.limits.missing) {
+                                throw new MaxLengthError('Streaming decode error - repeated field "missing" had too many elements');
+                            }
                             yield {
-                                field: `${prefix}.missing`,
+                                field: `${prefix}.missing[]`,
+                                index: obj.missing,
                                 value: reader.bytes()
                             };
+                            obj.missing++;
                             break;
                         }
                         default: {
