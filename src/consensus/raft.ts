@@ -3,8 +3,22 @@
  * `ready`. See README.md for the caller's duties. Not thread safe; calls between `ready` and `advance` are allowed.
  */
 import type { Verdict } from '../../keys/verdict.ts'
-import type { ConfChange, ConfState, Entry, Message, RaftConfig, RaftId, RaftStatus, Ready, RestoredState, SnapshotMeta } from './types.ts'
+import { isVoter, membersOf, restoreConf } from './conf-change.ts'
+import { createCore } from './core.ts'
+import type { Core, Limits } from './core.ts'
+import { campaign, tickElection } from './election.ts'
+import { propose, tickLeader, transferLeadership } from './leader.ts'
+import { invariant, RaftLog } from './log.ts'
+import { applyConfChange, maybeLeaveJoint, proposeConfChange } from './membership.ts'
+import { readIndex } from './reads.ts'
+import { advance, hasReady, ready } from './ready.ts'
+import { noteUnreachable, reportSnapshot } from './replication.ts'
+import { step } from './step.ts'
+import type {
+  ConfChange, ConfState, Entry, Message, PeerStatus, RaftConfig, RaftId, RaftStatus, Ready, RestoredState, SnapshotMeta
+} from './types.ts'
 
+export { mayPrecedeSync } from './ready.ts'
 export type { RaftConfig, RaftStatus } from './types.ts'
 
 export interface Raft {
@@ -33,7 +47,10 @@ export interface Raft {
    */
   applyConfChange (entry: Entry): ConfState
 
-  /** Start a pre-vote now, if this node may lead: a voter, not leader, with no committed configuration change still to be applied. */
+  /**
+   * Start a pre-vote now, if this node may lead: a voter, neither leader nor candidate, with no committed configuration change still
+   * to be applied.
+   */
   campaign (): void
 
   /** As leader: hand over to a voter. Proposals are dropped until it leads or an election timeout has passed. No effect elsewhere. */
@@ -80,8 +97,131 @@ export interface Raft {
 }
 
 /**
- * @param config - limits and randomness; wrong values throw at once
+ * @param config - limits and randomness
  * @param restored - what was on disk; the core takes ownership of `entries`
  * @returns a follower without a leader in the stored term
+ * @throws Error `raft invariant broken: …` where the arguments contradict themselves: a gap, an applied entry that is missing, …
  */
-export declare function createRaft (config: RaftConfig, restored: RestoredState): Raft
+export function createRaft (config: RaftConfig, restored: RestoredState): Raft {
+  const limits: Limits = {
+    ...config,
+    maxApplyBytes: config.maxApplyBytes ?? 4 * 1024 * 1024,
+    maxPendingReads: config.maxPendingReads ?? 4096,
+    snapshotTicks: config.snapshotTicks ?? 10 * config.electionTicks
+  }
+  checkLimits(limits)
+  const core = restore(limits, restored)
+  return {
+    tick: () => tick(core),
+    step: message => step(core, message),
+    propose: (data, context) => propose(core, data, context),
+    proposeConfChange: (change, context) => proposeConfChange(core, change, context),
+    applyConfChange: entry => copyConf(applyConfChange(core, entry)),
+    campaign: () => { if (core.role !== 'candidate') campaign(core) },
+    transferLeadership: to => transferLeadership(core, to),
+    readIndex: context => readIndex(core, context),
+    reportUnreachable: id => reportUnreachable(core, id),
+    reportSnapshot: (id, ok) => reportSnapshot(core, id, ok),
+    snapshotted: meta => snapshotted(core, meta),
+    compact: index => core.log.compact(Math.min(index, core.log.applied, core.snapshot.index)),
+    hasReady: () => hasReady(core),
+    ready: () => ready(core),
+    advance: done => advance(core, done),
+    status: () => status(core),
+    committedEntries: (from, maxBytes) => {
+      if (from <= core.log.offset) return undefined
+      return from > core.log.commit ? [] : core.log.slice(from, core.log.commit, maxBytes)
+    }
+  }
+}
+
+function checkLimits (limits: Limits): void {
+  const { random, logger, id, ...numbers } = limits
+  invariant(id !== '' && typeof random === 'function' && (logger === undefined || typeof logger === 'function'), 'config')
+  for (const [name, value] of Object.entries(numbers)) invariant(Number.isSafeInteger(value) && value > 0, `${name} is ${value}`)
+  invariant(limits.heartbeatTicks < limits.electionTicks, 'heartbeatTicks is not below electionTicks')
+}
+
+function restore (limits: Limits, restored: RestoredState): Core {
+  const { hardState, entries, applied } = restored
+  const conf = restoreConf(restored.snapshot.conf)
+  invariant(conf.verdict === 'accept', 'the stored configuration breaks its rules')
+  const snapshot = { ...restored.snapshot, conf: conf.value }
+  let last = { index: snapshot.index, term: snapshot.term }
+  for (const entry of entries) {
+    invariant(entry.index === last.index + 1 && entry.term >= last.term, `stored entry ${entry.index} after ${last.index}`)
+    last = entry
+  }
+  // a commit index alone is not synced: what was applied or snapshotted was committed too
+  const commit = Math.max(hardState.commit, applied, snapshot.index)
+  invariant(commit <= last.index, `stored commit ${commit} beyond the log's end ${last.index}`)
+  invariant(applied >= snapshot.index, `applied ${applied} is behind the snapshot ${snapshot.index}`)
+  invariant(last.term <= hardState.term, `stored term ${hardState.term} behind the log's ${last.term}`)
+  const core = createCore(limits, new RaftLog(snapshot, entries, commit, applied), hardState, snapshot)
+  core.conf = conf.value
+  core.confIndex = snapshot.index
+  for (const entry of entries) {
+    if (entry.kind === 'conf' && entry.index <= applied) applyConfChange(core, entry)
+  }
+  return core
+}
+
+function tick (core: Core): void {
+  if (core.role !== 'leader') return tickElection(core)
+  tickLeader(core)
+  maybeLeaveJoint(core)
+}
+
+function reportUnreachable (core: Core, id: RaftId): void {
+  if (core.role === 'leader') noteUnreachable(core, id)
+  else if (core.leader === id) core.leader = ''
+}
+
+function snapshotted (core: Core, meta: SnapshotMeta): void {
+  if (meta.index <= core.snapshot.index) return
+  invariant(meta.index <= core.log.handedOut && core.log.term(meta.index) === meta.term, `snapshot at ${meta.index} was not applied`)
+  core.snapshot = { ...meta, conf: copyConf(meta.conf) }
+}
+
+function status (core: Core): RaftStatus {
+  return {
+    id: core.id,
+    role: core.role,
+    term: core.term,
+    votedFor: core.votedFor,
+    leader: core.leader,
+    commit: core.log.commit,
+    applied: core.log.applied,
+    firstIndex: core.log.offset + 1,
+    lastIndex: core.log.lastIndex,
+    snapshotIndex: core.snapshot.index,
+    conf: copyConf(core.conf),
+    transferee: core.transferee,
+    uncommittedBytes: core.uncommittedBytes,
+    peers: core.role === 'leader' ? membersOf(core.conf).map(id => peerStatus(core, id)) : []
+  }
+}
+
+function peerStatus (core: Core, id: RaftId): PeerStatus {
+  const progress = core.progress.get(id)!
+  return {
+    id,
+    match: progress.match,
+    next: progress.next,
+    state: progress.state,
+    recentActive: id === core.id || progress.recentActive,
+    isLearner: !isVoter(core.conf, id),
+    inflightMessages: progress.inflight.messages,
+    inflightBytes: progress.inflight.bytes
+  }
+}
+
+function copyConf (conf: ConfState): ConfState {
+  return {
+    voters: [...conf.voters],
+    votersOutgoing: [...conf.votersOutgoing],
+    learners: [...conf.learners],
+    learnersNext: [...conf.learnersNext],
+    autoLeave: conf.autoLeave
+  }
+}

@@ -107,8 +107,8 @@ export interface ReadState { index: number, context: Uint8Array, dropped?: DropR
 export interface ProposalResult { context: Uint8Array, index: number, term: number, dropped?: DropReason }
 
 /**
- * Why a proposal or read was not taken. `noLeader`: this node does not lead (see `status().leader`); `notMember`: it leads but is no
- * longer part of the configuration; `transferring`: leadership is being handed over; `quota`: too many bytes uncommitted, or too many
+ * Why a proposal or read was not taken. `noLeader`: this node does not lead (see `status().leader`); `notMember`: nor is it part of the
+ * configuration; `transferring`: leadership is being handed over; `quota`: too many bytes uncommitted, or too many
  * reads waiting; `confPending`: an earlier configuration change is not applied yet; `confInvalid`: the change is against the rules;
  * `tooLarge`: above `maxEntryBytes`; `stopped`: given by the driver only.
  */
