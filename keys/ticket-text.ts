@@ -20,7 +20,8 @@ export type TextFault =
   | { readonly kind: 'character', readonly position: number, readonly character: string }
   | { readonly kind: 'substituted', readonly positions: readonly number[] }
   | { readonly kind: 'missing' | 'extra', readonly position: number }
-  | { readonly kind: 'group', readonly from: number, readonly to: number }
+  /** `isLast`: it is the last group, so that a cut end explains it as well. */
+  | { readonly kind: 'group', readonly from: number, readonly to: number, readonly isLast: boolean }
   | { readonly kind: 'cut' }
 
 /**
@@ -70,10 +71,12 @@ export function decodeChecked (text: string): { bytes: Uint8Array } | { fault: T
 
 /** Find the one small mistake that explains a group whose check characters do not match. */
 function explain (words: readonly number[], group: number, groups: number): TextFault {
+  if (words.length === 0) return { kind: 'cut' }
+
   const start = group * GROUP
   const isLast = group === groups - 1
   const received = words.slice(start, start + GROUP)
-  const range: TextFault = { kind: 'group', from: start + 1, to: Math.min(start + GROUP, words.length) }
+  const range: TextFault = { kind: 'group', from: start + 1, to: Math.min(start + GROUP, words.length), isLast }
 
   // a whole group that is sound but for not being the last: the rest of the text is missing
   if (isLast && isIntact(received, group, false)) return { kind: 'cut' }

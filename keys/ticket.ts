@@ -197,7 +197,7 @@ function describeFault (fault: TextFault): string {
       `${fault.positions.length === 1 ? 'is' : 'are'} mistyped`
     case 'missing': return `a character is missing before or at character ${at(fault.position)}`
     case 'extra': return `character ${at(fault.position)} is one too many`
-    case 'group': return `characters ${at(fault.from)}–${at(fault.to)} do not match their check characters`
+    case 'group': return `characters ${at(fault.from)}–${at(fault.to)} do not match their check characters${fault.isLast ? ', or the end is missing' : ''}`
     case 'cut': return 'its end is missing'
   }
 }
