@@ -34,7 +34,8 @@ export interface RouteInit {
 
 /** Codes after which the same request may succeed elsewhere or later; every other code is the leader's answer. */
 const RETRYABLE: ReadonlySet<string> = new Set([
-  'NOT_LEADER', 'NO_LEADER', 'LEADERSHIP_LOST', 'PROPOSAL_DROPPED', 'BUSY', 'PEER_UNREACHABLE', 'REQUEST_TIMEOUT', 'STREAM_CLOSED', 'NODE_STOPPED'
+  'NOT_LEADER', 'NO_LEADER', 'LEADERSHIP_LOST', 'PROPOSAL_DROPPED', 'BUSY', 'STOPPED',
+  'NOT_CONNECTED', 'NOT_HANDLED', 'REQUEST_TIMEOUT', 'OVERLOADED', 'PEER_GONE', 'OVERLAY_STOPPED'
 ])
 
 export interface Route {
@@ -49,7 +50,6 @@ export interface Route {
 
 export function createRoute (init: RouteInit): Route {
   const { overlay, config } = init
-  const services = new Map<string, LeaderService>()
 
   /** Where to send next: the leader, then voters and other connected peers in turn. */
   function target (attempt: number): PeerIdStr | undefined {
@@ -64,13 +64,12 @@ export function createRoute (init: RouteInit): Route {
   async function once (service: LeaderService, request: Uint8Array, attempt: number, signal: AbortSignal): Promise<Uint8Array> {
     if (init.isLeading()) return await service.handle(request, { from: overlay.peerId, signal })
     const peer = target(attempt)
-    if (peer === undefined) throw new ConclaveError('PEER_UNREACHABLE', 'no member is connected')
+    if (peer === undefined) throw new ConclaveError('NOT_CONNECTED', 'no member is connected')
     return await overlay.request(peer, service.protocol, request, { signal, timeoutMs: config.timeoutMs })
   }
 
   return {
     async serve (service) {
-      services.set(service.protocol, service)
       await overlay.handle(service.protocol, service.kind, async (request, ctx) => {
         const answer = service.answer?.(request, ctx)
         if (answer !== undefined) return await answer
