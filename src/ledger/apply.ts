@@ -181,7 +181,7 @@ function applyRevoke (ledger: Ledger, signed: Signed | undefined, index: number)
 function takeBack (job: RunningJob, participant: PeerIdStr, index: number): LedgerEvent[] {
   const events: LedgerEvent[] = []
   for (const [n, stage] of job.stages.entries()) {
-    for (const number of [...stage.assigned]) {
+    for (const number of [...stage.assigned].sort((a, b) => a - b)) {
       const task = stage.tasks[number]
       if (task?.state !== 'assigned' || task.participant !== participant) continue
       putBackTask(stage, number, task.history)

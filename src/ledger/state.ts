@@ -1,7 +1,7 @@
 /**
  * The replicated state: who is a member, which jobs run, what became of each task. Changed by `apply` alone; everybody else reads.
  *
- * Iteration order of every Map and Set below is part of the state: it follows from the order of commands, survives snapshots,
+ * Iteration order of every Map and Set below (but `assigned`) is part of the state: it follows from the order of commands, survives snapshots,
  * and is therefore the same on every node. Derived sums are marked; snapshots leave them out and `restore` computes them again.
  */
 import type { NetworkId, PeerIdStr } from '../../keys/ids.ts'
@@ -124,7 +124,7 @@ export interface Stage {
   readonly tasks: Task[]
   /** task numbers, those that wait longest first */
   readonly pending: Set<number>
-  /** derived from `tasks` */
+  /** derived from `tasks`; its order means nothing */
   readonly assigned: Set<number>
   /** derived from `tasks` */
   done: number
