@@ -1,9 +1,9 @@
 /**
  * Why what does not run does not run, with the next step: never a silent wait. Asked by people, so it may look at every job; on a
- * node that does not lead, pass an empty memory and the connections it sees itself.
+ * node that does not lead, pass a fresh memory and the connections it sees itself.
  */
 import { candidatesOf } from './candidates.ts'
-import { createPlanMemory, type PlanMemory } from './memory.ts'
+import type { PlanMemory } from './memory.ts'
 import { PLAN_OPTIONS, type PlanOptions } from './plan-options.ts'
 import { readPeers, type ParticipantView, type Peers } from './plan-view.ts'
 import type { JobId, Ledger, RunningJob } from '../ledger/state.ts'
@@ -17,10 +17,10 @@ export interface WaitReason {
   readonly next: string
 }
 
-export interface JobExplanation { readonly job: JobId, readonly name: string, readonly reasons: readonly WaitReason[] }
+export interface Explanation { readonly job: JobId, readonly name: string, readonly reasons: readonly WaitReason[] }
 
 /** One explanation for each running job, in order of submission; `reasons` begin with what runs. */
-export function explain (ledger: Ledger, participants: readonly ParticipantView[], nowMs: number, memory: PlanMemory = createPlanMemory(), options: PlanOptions = PLAN_OPTIONS): JobExplanation[] {
+export function explain (ledger: Ledger, participants: readonly ParticipantView[], memory: PlanMemory, nowMs: number, options: PlanOptions = PLAN_OPTIONS): Explanation[] {
   const peers = readPeers(ledger, participants, options.prefetch)
   return [...ledger.running.values()].map((job) => ({
     job: job.id,

@@ -24,6 +24,8 @@ export interface Worker {
 export interface Peers {
   readonly workers: ReadonlyMap<PeerIdStr, Worker>
   readonly connected: ReadonlySet<PeerIdStr>
+  /** all that the leader was told of, connected or not */
+  readonly heard: ReadonlySet<PeerIdStr>
 }
 
 /** Who can work, and with how much room: members with the capability, connected, not draining. */
@@ -40,7 +42,7 @@ export function readPeers (ledger: Ledger, participants: readonly ParticipantVie
     const worker = workers.get(task.participant)
     if (worker !== undefined) worker.room--
   }
-  return { workers, connected }
+  return { workers, connected, heard: new Set(participants.map(({ peerId }) => peerId)) }
 }
 
 export type AssignedTask = Extract<Task, { state: 'assigned' }>

@@ -29,7 +29,7 @@ export function planReleases (ledger: Ledger, peers: Peers, nowMs: number, memor
     const leaseEndsMs = leaseStart(view, nowMs, memory) + task.leaseMs
     const isAway = !peers.connected.has(task.participant)
     if (isAway) away.add(task.participant)
-    const graceEndsMs = isAway ? awayStart(task.participant, nowMs, memory) + options.graceMs : Infinity
+    const graceEndsMs = isAway ? awayStart(task.participant, nowMs, memory) + (peers.heard.has(task.participant) ? options.graceMs : options.unheardGraceMs) : Infinity
     const endsMs = Math.min(leaseEndsMs, graceEndsMs)
     if (endsMs > nowMs) wakeAtMs = Math.min(wakeAtMs, endsMs)
     else if (releases.length < options.maxBatch) releases.push({ job: job.id, stage, task: number, attempt: task.attempt, reason: graceEndsMs <= nowMs ? 'gone' : 'lease' })

@@ -46,7 +46,7 @@ interface Snapshot {
 }
 
 /** The whole ledger; a fresh buffer. */
-export function encodeSnapshot (ledger: Ledger): Uint8Array {
+export function encodeLedger (ledger: Ledger): Uint8Array {
   const snapshot: Snapshot = {
     format: FORMAT,
     network: ledger.network,
@@ -99,15 +99,13 @@ function endedRow (job: EndedJob): EndedRow {
 /**
  * The ledger that was encoded.
  *
- * @param bytes - from disk or from a voter
- * @param network - the one this node belongs to
- * @throws SNAPSHOT_CORRUPT where the bytes are not a snapshot of this network in the format that this version writes
+ * @param bytes - from disk or from a voter; whether it is of the caller's network, the caller asks (`network` of the result)
+ * @throws SNAPSHOT_CORRUPT where the bytes are not a snapshot in the format that this version writes
  */
-export function decodeSnapshot (bytes: Uint8Array, network: NetworkId): Ledger {
+export function decodeLedger (bytes: Uint8Array): Ledger {
   try {
     const snapshot = decodeCbor<Snapshot>(bytes)
     if (snapshot.format !== FORMAT) throw new Error(`format ${String(snapshot.format)}, this version reads ${FORMAT}`)
-    if (snapshot.network !== network) throw new Error(`of network ${String(snapshot.network)}`)
     return restore(snapshot)
   } catch (cause) {
     throw new ConclaveError('SNAPSHOT_CORRUPT', `the ledger snapshot cannot be read: ${cause instanceof Error ? cause.message : 'unknown'}`, { cause, next: 'update conclave, or remove the data directory of this node and join again' })

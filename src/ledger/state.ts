@@ -170,8 +170,9 @@ export interface JobFault {
 }
 
 /** `spec` of an ended job has no inputs; `signed` still has. */
-export interface EndedJob extends JobFacts {
-  readonly status: 'succeeded' | 'failed' | 'cancelled'
+export type EndedJob = EndedFacts & ({ readonly status: 'succeeded' } | { readonly status: 'failed' | 'cancelled' })
+
+interface EndedFacts extends JobFacts {
   readonly endedAt: number
   readonly stages: ReadonlyArray<{ readonly spec: StageSpec, readonly size: number, readonly done: number }>
   /** '' for a success */

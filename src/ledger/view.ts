@@ -4,11 +4,12 @@
 import { outputFor } from './task.ts'
 import { findJob, isReady, type CidStr, type Counters, type Job, type JobFault, type JobId, type Ledger, type Position, type Result, type RunningJob, type Signed } from './state.ts'
 import type { Capability } from '../../keys/certificate.ts'
-import type { NetworkId, PeerIdStr } from '../../keys/ids.ts'
+import type { PeerIdStr } from '../../keys/ids.ts'
+import type { Roster } from '../../keys/roster.ts'
 
-/** What keys/roster judges peers by: live views of the ledger's own maps, so that asking costs nothing. */
-export function rosterOf (ledger: Ledger): { network: NetworkId, members: ReadonlyMap<PeerIdStr, { readonly capabilities: readonly Capability[], readonly notAfterMs: number, readonly grantId?: string }>, revoked: ReadonlySet<PeerIdStr> } {
-  return { network: ledger.network, members: ledger.members, revoked: ledger.revoked }
+/** What keys/roster judges peers by: the index of now, and live views of the ledger's own maps, so that asking costs nothing. */
+export function rosterOf (ledger: Ledger): Roster {
+  return { network: ledger.network, index: ledger.index, members: ledger.members, revoked: ledger.revoked }
 }
 
 /** Whether the peer is a member with this capability; dates are for the handshake to check. */
