@@ -5,7 +5,7 @@
  */
 import { exporter } from 'ipfs-unixfs-exporter'
 import { importBytes } from 'ipfs-unixfs-importer'
-import { CID } from 'multiformats/cid'
+import type { CID } from 'multiformats/cid'
 import { ConclaveError } from '../errors.ts'
 import { codecOf, isCid } from './cid.ts'
 import type { CidStr } from './cid.ts'

@@ -12,20 +12,18 @@ const LF = 0x0a
  */
 export function * exportRecords (bytes: Uint8Array): Generator<unknown, void, undefined> {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  const parse = (text: Uint8Array, line: number): unknown => {
+    try {
+      return JSON.parse(decoder.decode(text))
+    } catch (cause) {
+      throw new ConclaveError('OUTPUT_MALFORMED', `line ${line} of this output is not JSON`, { cause, details: { line } })
+    }
+  }
   let line = 0
   for (let from = 0, end = 0; from < bytes.length; from = end + 1) {
     end = bytes.indexOf(LF, from)
     if (end === -1) end = bytes.length
     line++
-    if (end === from) continue
-    yield parse(bytes.subarray(from, end), decoder, line)
-  }
-}
-
-function parse (bytes: Uint8Array, decoder: TextDecoder, line: number): unknown {
-  try {
-    return JSON.parse(decoder.decode(bytes))
-  } catch (cause) {
-    throw new ConclaveError('OUTPUT_MALFORMED', `line ${line} of this output is not JSON`, { cause, details: { line } })
+    if (end > from) yield parse(bytes.subarray(from, end), line)
   }
 }

@@ -58,8 +58,12 @@ export interface BlockStore {
    * @returns undefined where it is absent. @throws BLOCK_IO, BLOCKS_BUSY
    */
   get (cid: CidStr): Promise<Uint8Array | undefined>
-  /** Whether it is listed here; only `get` has looked at its bytes. */
+  /** Whether it is listed here; its bytes may turn out to be wrong. */
   has (cid: CidStr): boolean
+  /** What `has` knows: its size, and what it links to. */
+  stat (cid: CidStr): { bytes: number, links: readonly CidStr[] } | undefined
+  /** Whether it is here and right: read only where its bytes were not compared since the start. @throws as `get` */
+  check (cid: CidStr): Promise<boolean>
   /** Pinned or not. No error where it is absent. */
   delete (cid: CidStr): Promise<void>
   /**
@@ -156,6 +160,15 @@ function createStore (dir: string, init: BlockStoreInit, budget: Budget): BlockS
     await write(cid, bytes, isDurable)
   }
 
+  async function get (cid: CidStr): Promise<Uint8Array | undefined> {
+    const block = budget.get(cid)
+    if (block === undefined) return undefined
+    budget.touch(cid)
+    const bytes = await reads.run(async () => await readVerified(cid, block))
+    if (bytes === undefined) await exclusive(cid, async () => { await quarantine(cid, block) })
+    return bytes
+  }
+
   return {
     async put (bytes, options = {}) {
       const { codec = 'raw', expect, durable = false } = options
@@ -172,16 +185,15 @@ function createStore (dir: string, init: BlockStoreInit, budget: Budget): BlockS
       return cid
     },
 
-    async get (cid) {
-      const block = budget.get(cid)
-      if (block === undefined) return undefined
-      budget.touch(cid)
-      const bytes = await reads.run(async () => await readVerified(cid, block))
-      if (bytes === undefined) await exclusive(cid, async () => { await quarantine(cid, block) })
-      return bytes
-    },
-
+    get,
     has: cid => budget.get(cid) !== undefined,
+    stat: cid => budget.get(cid),
+
+    async check (cid) {
+      if (budget.get(cid)?.isVerified !== true) return await get(cid) !== undefined
+      budget.touch(cid)
+      return true
+    },
 
     async delete (cid) {
       await exclusive(cid, async () => {
