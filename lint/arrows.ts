@@ -38,9 +38,10 @@ export const LAYERS: readonly Layer[] = [
   { name: 'sandbox', files: /^src\/participant\/sandbox\//, may: BASE },
   { name: 'blocks', files: /^src\/blocks\//, may: [...BASE, 'overlay'] },
   { name: 'service', files: /^src\/(leader|participant|observer|submitter)\//, may: [...BASE, ...CORES, ...SERVICES] },
-  { name: 'node', files: /^src\/node[^/]*\.ts$/, may: [...BASE, ...CORES, ...SERVICES] },
+  { name: 'data-dir', files: /^src\/data-dir\.ts$/, may: BASE },
+  { name: 'node', files: /^src\/node[^/]*\.ts$/, may: [...BASE, ...CORES, ...SERVICES, 'data-dir'] },
   { name: 'index', files: /^src\/index\.ts$/, may: [...BASE, 'node', 'ledger'] },
-  { name: 'daemon', files: /^src\/daemon\//, may: ['base', 'index'] },
+  { name: 'daemon', files: /^src\/daemon\//, may: ['base', 'index', 'data-dir'] },
   { name: 'cli', files: /^src\/cli\//, may: ['base', 'index', 'daemon'] },
   { name: 'dashboard', files: /^src\/dashboard\//, may: ['base'] }
 ]
