@@ -8,7 +8,7 @@ import { accept, reject } from '../../keys/verdict.ts'
 import type { Verdict } from '../../keys/verdict.ts'
 import type { ConfChange, ConfChangeSingle, ConfState, RaftId } from './types.ts'
 
-export const EMPTY_CONF: Readonly<ConfState> = Object.freeze({ voters: [], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false })
+export const EMPTY_CONF: ConfState = { voters: [], votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false }
 
 export const isJoint = (conf: ConfState): boolean => conf.votersOutgoing.length > 0
 
@@ -23,9 +23,10 @@ export function membersOf (conf: ConfState): RaftId[] {
 /**
  * A configuration as it came from elsewhere (a snapshot).
  *
- * @returns a sorted copy without duplicates; `reject` where it breaks an invariant
+ * @returns a sorted copy without duplicates; `reject` where it breaks an invariant. Empty altogether is a newcomer's.
  */
 export function restoreConf (conf: ConfState): Verdict<ConfState> {
+  if (membersOf(conf).length === 0 && !conf.autoLeave) return accept(EMPTY_CONF)
   return checked({
     voters: sorted(conf.voters),
     votersOutgoing: sorted(conf.votersOutgoing),
@@ -99,8 +100,8 @@ function changed (conf: ConfState, changes: readonly ConfChangeSingle[]): ConfSt
 
 function checked (conf: ConfState): Verdict<ConfState> {
   const everybody = [...conf.voters, ...conf.votersOutgoing, ...conf.learners, ...conf.learnersNext]
-  if (everybody.some(id => id === '')) return reject('CONF_BAD_ID', 'an empty id')
-  if (conf.voters.length === 0 && everybody.length > 0) return reject('CONF_NO_VOTERS', 'no voter would be left')
+  if (everybody.includes('')) return reject('CONF_BAD_ID', 'an empty id')
+  if (conf.voters.length === 0) return reject('CONF_NO_VOTERS', 'no voter would be left')
   if (conf.learners.some(id => isVoter(conf, id))) return reject('CONF_OVERLAP', 'a learner is a voter too')
   if (conf.learnersNext.some(id => !conf.votersOutgoing.includes(id) || conf.voters.includes(id))) {
     return reject('CONF_OVERLAP', 'only voters that leave can wait to become learners')

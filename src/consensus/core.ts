@@ -61,6 +61,8 @@ export interface Core {
   readStates: ReadState[]
   proposals: ProposalResult[]
   outstanding: Ready | undefined
+  /** arrived while a ready is outstanding; taken by `advance` */
+  delayedSnapshot: Message | undefined
   lastHard: HardState
   lastSoft: SoftState
 }
@@ -146,6 +148,7 @@ export function createCore (config: Limits, raftLog: RaftLog, hard: HardState, s
     readStates: [],
     proposals: [],
     outstanding: undefined,
+    delayedSnapshot: undefined,
     lastHard: { ...hard },
     lastSoft: { leader: '', role: 'follower' }
   }

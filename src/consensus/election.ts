@@ -88,18 +88,35 @@ export function handleVoteRequest (core: Core, message: Message): void {
     (core.votedFor === '' && core.leader === '') ||
     (isPreVote && message.term > core.term)
   const granted = isFree && core.log.isUpToDate(message.index, message.logTerm)
-  const type = isPreVote ? 'preVoteReply' : 'voteReply'
-  // a granted pre-vote is for the term asked about; a refusal carries ours, so that nobody stays behind for ever (etcd 8501)
-  send(core, type, message.from, { term: granted ? message.term : core.term, reject: !granted })
-  if (granted && !isPreVote) {
-    core.votedFor = message.from
-    core.electionElapsed = 0
-  }
+  if (!granted) return refuseVote(core, message)
+  // a pre-vote is granted for the term that was asked about, and changes nothing here
+  send(core, isPreVote ? 'preVoteReply' : 'voteReply', message.from, { term: message.term })
+  if (isPreVote) return
+  core.votedFor = message.from
+  core.electionElapsed = 0
+}
+
+/**
+ * A refusal carries our term, so that nobody stays behind for ever (etcd 8501), and says what is committed. Without that, a voter could be stuck: the leader removed itself, nobody else learned that this is
+ * committed, and its longer log keeps it from voting for those who still count it in.
+ */
+export function refuseVote (core: Core, message: Message): void {
+  const { commit } = core.log
+  send(core, message.type === 'preVote' ? 'preVoteReply' : 'voteReply', message.from, {
+    reject: true, index: commit, logTerm: core.log.term(commit) ?? 0
+  })
+}
+
+/** What one node knows to be committed is committed for all whose log holds it (Log Matching). */
+function learnCommit (core: Core, message: Message): void {
+  if (core.log.term(message.index) !== message.logTerm || !core.log.commitTo(message.index)) return
+  if (core.log.hasUnappliedConf()) becomeFollower(core, core.term, '')
 }
 
 /** A message of the present term, or a granted pre-vote for a later one. */
 export function handleVoteReply (core: Core, message: Message): void {
   const isPreVote = message.type === 'preVoteReply'
+  if (message.reject && core.role !== 'leader') learnCommit(core, message)
   if (core.role !== (isPreVote ? 'preCandidate' : 'candidate')) return
   if (isPreVote && !message.reject && message.term !== core.term + 1) return
   if (core.votes.has(message.from) || !isVoter(core.conf, message.from)) return

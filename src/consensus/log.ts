@@ -123,7 +123,7 @@ export class RaftLog {
     return false
   }
 
-  /** Replace everything by a snapshot beyond the commit index. */
+  /** Replace everything by a snapshot beyond the commit index. Never while something is being written. */
   restore (snapshot: SnapshotMeta): void {
     invariant(snapshot.index > this.commit, `snapshot ${snapshot.index} behind commit ${this.commit}`)
     this.#entries = []
@@ -149,13 +149,11 @@ export class RaftLog {
   }
 
   /**
-   * `snapshot`, then `entries` are on disk. What was truncated or replaced in the meantime does not count: an entry is still the one
-   * that was written if it has its term, and so is then all before it (Log Matching).
+   * The pending snapshot, if any, and `entries` are on disk. What was truncated in the meantime does not count: an entry is still the
+   * one that was written if it has its term, and so is then all before it (Log Matching).
    */
-  noteWritten (snapshot: SnapshotMeta | undefined, entries: readonly Entry[]): void {
-    if (this.pendingSnapshot === snapshot) this.pendingSnapshot = undefined
-    // a snapshot that is still to be written will replace on disk whatever stands there now
-    if (this.pendingSnapshot !== undefined) return
+  noteWritten (entries: readonly Entry[]): void {
+    this.pendingSnapshot = undefined
     for (let i = entries.length - 1; i >= 0; i--) {
       const { index, term } = entries[i]!
       if (index > this.#offset && this.term(index) === term) {

@@ -31,8 +31,7 @@ export function proposeConfChange (core: Core, change: ConfChange, context: Uint
 /** See `Raft.applyConfChange`. What cannot be applied changes nothing, and the same nothing everywhere. */
 export function applyConfChange (core: Core, entry: Entry): ConfState {
   invariant(entry.kind === 'conf' && entry.index <= core.log.commit, `entry ${entry.index} is no committed conf entry`)
-  // a snapshot that was restored in the meantime is ahead of it
-  if (entry.index <= core.confIndex) return core.conf
+  invariant(entry.index > core.confIndex, `conf entry ${entry.index} was applied already`)
   core.confIndex = entry.index
   const change = decodeConfChange(entry.data)
   const next = change === undefined ? undefined : nextConf(core.conf, change)

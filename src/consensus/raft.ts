@@ -152,9 +152,9 @@ function restore (limits: Limits, restored: RestoredState): Core {
     invariant(entry.index === last.index + 1 && entry.term >= last.term, `stored entry ${entry.index} after ${last.index}`)
     last = entry
   }
-  // a commit index alone is not synced: what was applied or snapshotted was committed too
-  const commit = Math.max(hardState.commit, applied, snapshot.index)
-  invariant(commit <= last.index, `stored commit ${commit} beyond the log's end ${last.index}`)
+  invariant(applied <= last.index, `applied ${applied} is beyond the log's end ${last.index}`)
+  // a commit index is knowledge about others: too low (it is not synced alone) or ahead of what was written here, it does no harm
+  const commit = Math.max(Math.min(hardState.commit, last.index), applied, snapshot.index)
   invariant(applied >= snapshot.index, `applied ${applied} is behind the snapshot ${snapshot.index}`)
   invariant(last.term <= hardState.term, `stored term ${hardState.term} behind the log's ${last.term}`)
   const core = createCore(limits, new RaftLog(snapshot, entries, commit, applied), hardState, snapshot)

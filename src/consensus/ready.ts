@@ -6,6 +6,7 @@ import { countOwnVote } from './election.ts'
 import { invariant } from './log.ts'
 import { maybeLeaveJoint } from './membership.ts'
 import { flush, noteOwnMatch } from './replication.ts'
+import { step } from './step.ts'
 import type { Message, Ready } from './types.ts'
 
 /**
@@ -59,11 +60,14 @@ export function advance (core: Core, done: Ready): void {
   const lastConf = done.committed.findLast(entry => entry.kind === 'conf')
   invariant(lastConf === undefined || lastConf.index <= core.confIndex, `conf entry ${lastConf?.index} was not given to applyConfChange`)
   core.outstanding = undefined
-  core.log.noteWritten(done.snapshot, done.entries)
+  core.log.noteWritten(done.entries)
   core.log.applied = Math.max(core.log.applied, done.snapshot?.index ?? 0, done.committed.at(-1)?.index ?? 0)
   if (done.hardState?.term === core.term && done.hardState.votedFor === core.id) countOwnVote(core)
   noteOwnMatch(core)
   maybeLeaveJoint(core)
+  const waiting = core.delayedSnapshot
+  core.delayedSnapshot = undefined
+  if (waiting !== undefined) step(core, waiting)
 }
 
 function isHardStateNew (core: Core): boolean {

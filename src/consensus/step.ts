@@ -3,7 +3,7 @@
  */
 import { isInLease, send } from './core.ts'
 import type { Core } from './core.ts'
-import { campaignForced, handleVoteReply, handleVoteRequest } from './election.ts'
+import { campaignForced, handleVoteReply, handleVoteRequest, refuseVote } from './election.ts'
 import { handleAppend, handleHeartbeat, handleSnapshot } from './follower.ts'
 import { handleReadIndex, handleReadIndexReply } from './reads.ts'
 import { handleAppendReply, handleHeartbeatReply } from './replication.ts'
@@ -20,6 +20,11 @@ const isFromLeader = (type: MessageType): boolean => type === 'append' || type =
 export function step (core: Core, message: Message): Verdict {
   const fault = faultOf(core, message)
   if (fault !== undefined) return reject('RAFT_MALFORMED', fault)
+  if (message.type === 'snapshot' && core.outstanding !== undefined) {
+    // log and configuration are not replaced under a caller that is just writing and applying
+    core.delayedSnapshot = message
+    return DONE
+  }
   if (message.term < core.term) return answerStale(core, message)
   if (message.type === 'vote' || message.type === 'preVote') {
     // while a leader is alive its followers do not help to depose it, and do not take over a disturber's term either
@@ -77,8 +82,7 @@ function stepOther (core: Core, message: Message): Verdict {
  */
 function answerStale (core: Core, message: Message): Verdict {
   if (isFromLeader(message.type)) send(core, 'appendReply', message.from, { reject: true })
-  else if (message.type === 'preVote') send(core, 'preVoteReply', message.from, { reject: true })
-  else if (message.type === 'vote') send(core, 'voteReply', message.from, { reject: true })
+  else if (message.type === 'preVote' || message.type === 'vote') refuseVote(core, message)
   else if (message.type === 'readIndex') send(core, 'readIndexReply', message.from, { reject: true, context: message.context })
   return DONE
 }

@@ -71,11 +71,12 @@ export interface Message {
   to: RaftId
   term: number
   /**
-   * append: index before `entries`; appendReply: matched or rejected index; vote, preVote: last log index; heartbeat and its reply:
-   * number of the latest read that waits for a confirmation; readIndexReply: the index to apply up to
+   * append: index before `entries`; appendReply: matched or rejected index; vote, preVote: last log index; their replies with reject:
+   * commit index; heartbeat and its reply: number of the latest read that waits for a confirmation; readIndexReply: the index to
+   * apply up to
    */
   index: number
-  /** term of the entry at `index`; appendReply with reject: of the entry at `rejectHint` */
+  /** term of the entry at `index`; appendReply with reject: of the entry at `rejectHint`, 0 if there is none */
   logTerm: number
   entries: Entry[]
   commit: number
