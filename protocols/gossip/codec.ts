@@ -29,9 +29,9 @@ export interface UnverifiedEnvelope extends EnvelopeFields {
 
 /** @returns the bytes to publish; the author is the identity */
 export function signEnvelope (identity: Identity, fields: Omit<EnvelopeFields, 'author'>): Uint8Array {
-  const envelope = Envelope.encode({ ...fields, author: identity.peerId })
+  const envelope = Envelope.encode({ ...fields, author: identity.peerId, payload: fields.payload as Uint8Array<ArrayBuffer> })
   const { signature } = signStatement(identity, ENVELOPE_DOMAIN, envelope)
-  return SignedEnvelope.encode({ envelope, signature })
+  return SignedEnvelope.encode({ envelope, signature: signature as Uint8Array<ArrayBuffer> })
 }
 
 /** @returns reject ENVELOPE_TOO_LARGE, ENVELOPE_MALFORMED. The payload shares the memory of `bytes`. */

@@ -18,7 +18,7 @@ export type DecodedReply =
 
 /** @param timeoutMs - how long the requester will wait; at least 1 */
 export function encodeRequest (id: number, body: Uint8Array, timeoutMs: number): Uint8Array {
-  return Request.encode({ id, body, timeoutMs: Math.min(Math.max(1, Math.ceil(timeoutMs)), MAX_RPC_TIMEOUT_MS) })
+  return Request.encode({ id, body: body as Uint8Array<ArrayBuffer>, timeoutMs: Math.min(Math.max(1, Math.ceil(timeoutMs)), MAX_RPC_TIMEOUT_MS) })
 }
 
 export function encodeCancel (id: number): Uint8Array {
@@ -37,7 +37,7 @@ export function decodeRequest (frame: Uint8Array): Verdict<DecodedRequest> {
 }
 
 export function encodeReply (id: number, body: Uint8Array): Uint8Array {
-  return Reply.encode({ id, body })
+  return Reply.encode({ id, body: body as Uint8Array<ArrayBuffer> })
 }
 
 /**

@@ -7,11 +7,12 @@
 import type { PeerIdStr } from '../../keys/ids.ts'
 
 interface Pulse {
-  /** monotonic ms of the ping that is out; undefined: none */
-  sentMs: number | undefined
-  /** start of the time that the ping has left */
-  waitingSinceMs: number
-  lastPongMs: number
+  /** monotonic ms of the last ping */
+  sentMs: number
+  /** whether its answer may still come */
+  isOut: boolean
+  /** start of the time that the peer has left; undefined: it owes us nothing */
+  owesSinceMs: number | undefined
   rttMs: number | undefined
 }
 
@@ -30,7 +31,7 @@ export class Liveness {
   }
 
   add (peer: PeerIdStr, nowMs: number): void {
-    this.#pulses.set(peer, { sentMs: undefined, waitingSinceMs: nowMs, lastPongMs: nowMs - this.#intervalMs, rttMs: undefined })
+    this.#pulses.set(peer, { sentMs: nowMs - this.#intervalMs, isOut: false, owesSinceMs: undefined, rttMs: undefined })
   }
 
   remove (peer: PeerIdStr): void {
@@ -44,11 +45,17 @@ export class Liveness {
   /** The answer to the ping that is out. */
   pong (peer: PeerIdStr, nowMs: number): void {
     const pulse = this.#pulses.get(peer)
-    if (pulse?.sentMs === undefined) return
+    if (pulse?.isOut !== true) return
     const sampleMs = nowMs - pulse.sentMs
     pulse.rttMs = pulse.rttMs === undefined ? sampleMs : pulse.rttMs + RTT_GAIN * (sampleMs - pulse.rttMs)
-    pulse.sentMs = undefined
-    pulse.lastPongMs = nowMs
+    pulse.isOut = false
+    pulse.owesSinceMs = undefined
+  }
+
+  /** The ping that is out will not be answered, its stream is gone: another follows in its turn, the peer's time runs on. */
+  lost (peer: PeerIdStr): void {
+    const pulse = this.#pulses.get(peer)
+    if (pulse !== undefined) pulse.isOut = false
   }
 
   /**
@@ -63,16 +70,15 @@ export class Liveness {
     const ping: PeerIdStr[] = []
     const dead: PeerIdStr[] = []
     for (const [peer, pulse] of this.#pulses) {
-      if (pulse.sentMs === undefined) {
-        if (nowMs - pulse.lastPongMs < this.#intervalMs) continue
-        pulse.sentMs = nowMs
-        pulse.waitingSinceMs = nowMs
-        ping.push(peer)
-      } else if (stoodStill) {
-        pulse.waitingSinceMs = nowMs
-      } else if (nowMs - pulse.waitingSinceMs >= this.#timeoutMs) {
+      if (stoodStill && pulse.owesSinceMs !== undefined) pulse.owesSinceMs = nowMs
+      if (pulse.owesSinceMs !== undefined && nowMs - pulse.owesSinceMs >= this.#timeoutMs) {
         this.#pulses.delete(peer)
         dead.push(peer)
+      } else if (!pulse.isOut && nowMs - pulse.sentMs >= this.#intervalMs) {
+        pulse.sentMs = nowMs
+        pulse.isOut = true
+        pulse.owesSinceMs ??= nowMs
+        ping.push(peer)
       }
     }
     return { ping, dead }

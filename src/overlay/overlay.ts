@@ -1,6 +1,6 @@
 /**
  * What the rest of the house sees of the network: peers, requests, frames, bulk streams, gossip. No type of libp2p crosses this line,
- * except the connection encrypter that the composition root passes through.
+ * except the connection encrypter that the composition root passes through. `create.ts` makes one.
  */
 import type { Identity } from '../../keys/identity.ts'
 import type { NetworkId, PeerIdStr } from '../../keys/ids.ts'
@@ -156,5 +156,3 @@ export interface Overlay {
    */
   publish: (topic: TopicName, payload: Uint8Array, term: number) => Promise<{ recipients: number }>
 }
-
-export { createOverlay } from './create-overlay.ts'
