@@ -5,7 +5,8 @@
  * Nobody can know offline when a signature was made, so the attesters' certificates are not held against the clock; whoever holds the
  * ledger up to the attested index goes by the ledger instead (`roster.ts`).
  */
-import { walkMemberChain } from './chain.ts'
+import { readCanonical } from './canonical.ts'
+import { MAX_CHAIN_CERTIFICATES, walkMemberChain } from './chain.ts'
 import { ConclaveError } from './conclave-error.ts'
 import { Attestation, AttestationBody } from './messages.js'
 import { publicKeyFromPeerId } from './identity.ts'
@@ -21,7 +22,6 @@ export const MAX_ATTESTATION_BYTES = 8 * 1024
 export const MAX_ATTESTATION_STEPS = 8
 
 const DOMAIN = 'attestation'
-const MAX_SIGNER_CHAIN = 6
 
 /** What is attested. */
 export interface Admission {
@@ -111,11 +111,9 @@ function checkSigner (message: Attestation, signer: PeerIdStr, rules: Attestatio
 }
 
 function decode (bytes: Uint8Array): { message: Attestation, body: AttestationBody } | undefined {
-  try {
-    const message = Attestation.decode(bytes, { limits: { signerChain: MAX_SIGNER_CHAIN } })
-    const body = AttestationBody.decode(message.body)
-    return Number.isSafeInteger(body.index) && Number.isSafeInteger(body.term) ? { message, body } : undefined
-  } catch {
-    return undefined // the codec throws on what is no protobuf
-  }
+  const message = readCanonical<Attestation>(Attestation, bytes, { signerChain: MAX_CHAIN_CERTIFICATES })
+  const body = message === undefined ? undefined : readCanonical<AttestationBody>(AttestationBody, message.body)
+  if (message === undefined || body === undefined) return undefined
+
+  return Number.isSafeInteger(body.index) && Number.isSafeInteger(body.term) ? { message, body } : undefined
 }

@@ -2,6 +2,7 @@
  * One certificate: who may do what in which network, from when until when, by whose word.
  * Chains of them are judged in `chain.ts`. The format and the rules are in README.md beside this file.
  */
+import { readCanonical } from './canonical.ts'
 import { SIGNATURE_BYTES, KEY_BYTES, verify } from './ed25519.ts'
 import { peerIdFromPublicKey, publicKeyFromPeerId } from './identity.ts'
 import { Certificate as CertificateMessage, CertificateBody } from './messages.js'
@@ -111,17 +112,6 @@ export function decodeCertificate (bytes: Uint8Array): Verdict<Certificate> {
 
 function malformed (what: string): Verdict<never> {
   return reject('CERT_MALFORMED', `a damaged certificate: ${what}`)
-}
-
-/** One statement has one encoding: a second one (unknown fields, another order) could slip past whoever compares bytes. */
-function readCanonical<T> (codec: { decode (bytes: Uint8Array): T, encode (value: T): Uint8Array }, bytes: Uint8Array): T | undefined {
-  try {
-    const value = codec.decode(bytes)
-    const again = codec.encode(value)
-    return again.byteLength === bytes.byteLength && again.every((byte, index) => byte === bytes[index]) ? value : undefined
-  } catch {
-    return undefined // the codec throws on what is no protobuf
-  }
 }
 
 function capabilityBits (capabilities: readonly Capability[]): number {

@@ -171,7 +171,7 @@ async function unseal (file: string, text: string, passphrase: string | undefine
 
   const data = Buffer.from(fields.data ?? '', 'base64')
   if (fields.kdf === undefined) {
-    if (data.byteLength === 0 || fields.check !== sha256(data)) throw corrupt(file, 'its check sum does not match')
+    if (data.byteLength === 0 || base64(data) !== fields.data || fields.check !== sha256(data)) throw corrupt(file, 'its check sum does not match')
     return new Uint8Array(data)
   }
   if (passphrase === undefined) {

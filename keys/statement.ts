@@ -19,8 +19,11 @@ export interface SignedStatement {
 /**
  * @param domain - lower case letters, digits and dashes
  * @returns the bytes that an Ed25519 signature covers: `conclave/<domain>/1\n`, then the payload
+ * @throws RangeError where our own code names another kind of domain: it could run into the payload
  */
 export function bytesToSign (domain: string, payload: Uint8Array): Uint8Array {
+  if (!/^[a-z0-9-]+$/.test(domain)) throw new RangeError(`"${domain}" is no domain`)
+
   const prefix = new TextEncoder().encode(`conclave/${domain}/1\n`)
   const bytes = new Uint8Array(prefix.byteLength + payload.byteLength)
   bytes.set(prefix)

@@ -5,9 +5,11 @@
  */
 import { createCipheriv, createDecipheriv, createHash, createPrivateKey, createPublicKey, createSecretKey, diffieHellman, randomBytes } from 'node:crypto'
 import { pureJsCrypto } from '@chainsafe/libp2p-noise'
-import { Uint8ArrayList } from 'uint8arraylist'
 import type { ICryptoInterface } from '@chainsafe/libp2p-noise'
 import type { KeyObject } from 'node:crypto'
+
+/** One array, or the list of arrays that noise brings along. */
+type Bytes = Parameters<ICryptoInterface['hashSHA256']>[0]
 
 const CIPHER = 'chacha20-poly1305'
 const TAG_BYTES = 16
@@ -49,12 +51,13 @@ export const noiseCrypto: ICryptoInterface = {
   chaCha20Poly1305Encrypt (plaintext, nonce, ad, k) {
     const cipher = createCipheriv(CIPHER, keyObjectOf(k), nonce, { authTagLength: TAG_BYTES })
     cipher.setAAD(ad, { plaintextLength: plaintext.byteLength })
-    const sealed = new Uint8ArrayList()
-    for (const chunk of chunksOf(plaintext)) sealed.append(cipher.update(chunk))
+    const sealed: Uint8Array[] = []
+    for (const chunk of chunksOf(plaintext)) sealed.push(cipher.update(chunk))
     cipher.final()
-    sealed.append(cipher.getAuthTag())
+    sealed.push(cipher.getAuthTag())
 
-    return sealed
+    // one piece: each piece becomes a write to the socket, which costs more than this copy
+    return Buffer.concat(sealed)
   },
 
   chaCha20Poly1305Decrypt (ciphertext, nonce, ad, k) {
@@ -64,16 +67,16 @@ export const noiseCrypto: ICryptoInterface = {
     const decipher = createDecipheriv(CIPHER, keyObjectOf(k), nonce, { authTagLength: TAG_BYTES })
     decipher.setAAD(ad, { plaintextLength: length })
     decipher.setAuthTag(ciphertext.subarray(length))
-    const opened = new Uint8ArrayList()
     const sealed = ciphertext instanceof Uint8Array ? ciphertext.subarray(0, length) : ciphertext.sublist(0, length)
-    for (const chunk of chunksOf(sealed)) opened.append(decipher.update(chunk))
+    const opened: Uint8Array[] = []
+    for (const chunk of chunksOf(sealed)) opened.push(decipher.update(chunk))
     decipher.final() // throws where the tag does not match: nothing of it is returned then
 
-    return opened
+    return opened.length === 1 && opened[0] !== undefined ? opened[0] : Buffer.concat(opened)
   }
 }
 
-function chunksOf (bytes: Uint8Array | Uint8ArrayList): Iterable<Uint8Array> {
+function chunksOf (bytes: Bytes): Iterable<Uint8Array> {
   return bytes instanceof Uint8Array ? [bytes] : bytes
 }
 

@@ -66,9 +66,7 @@ export function sealed (init: SealedInit): (components: NoiseComponents) => Conn
       protocol: SEALED_PROTOCOL,
       secureInbound: async (connection, options) => await secure('inbound', connection, options),
       secureOutbound: async (connection, options) => await secure('outbound', connection, options),
-      // @ts-expect-error libp2p reads these symbols, its interface does not list them
-      [Symbol.toStringTag]: 'conclave-sealed',
-      [serviceCapabilities]: ['@libp2p/connection-encryption']
+      ...{ [serviceCapabilities]: ['@libp2p/connection-encryption'] }
     }
   }
 }
