@@ -105,8 +105,9 @@ export type ConsensusEvent =
   /** `leader` is '' while none is known */
   | { type: 'leader:change', leader: RaftId, term: number, role: RaftRole }
   | { type: 'conf:change', conf: ConfState, index: number }
-  /** In order, after the state machine applied them. `restored`: the state before the first entry came from a snapshot. */
+  /** In order, after the state machine applied them; also those that are applied again after a restart. */
   | { type: 'commit', entries: AppliedEntry[] }
+  /** A leader's snapshot replaced the state machine's state: no `commit` came for the entries up to `index`. */
   | { type: 'restore', index: number, term: number }
   /** The driver does nothing more. `error` is absent after `stop()`. */
   | { type: 'stopped', error?: Error }
@@ -115,8 +116,10 @@ export type ConsensusEvent =
 export interface PeerProgress {
   /** highest index known to be on its disk */
   match: number
-  /** monotonic ms since a message of it was last stepped; Infinity: never */
+  /** monotonic ms since a message of it was last stepped, or, if that is later, since this node leads or it is a member */
   silentMs: number
+  /** it came back without its log: not heard under this id until it has been removed (and perhaps added again) */
+  isWiped: boolean
 }
 
 export interface ConsensusStatus {

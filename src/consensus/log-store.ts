@@ -28,7 +28,7 @@ export interface LogBatch {
   /** consecutive; the first may overwrite what is stored from its index on */
   entries?: readonly Entry[]
   /** incarnations that peers were first met with; '' forgets one */
-  peers?: ReadonlyMap<RaftId, string>
+  peers?: ReadonlyMap<RaftId, string> | undefined
 }
 
 export interface OpenedLog {
@@ -102,9 +102,6 @@ export class LogStore {
     this.#file = file
   }
 
-  /** Bytes of all segments' frames that are on disk now, roughly; for tests and metrics. */
-  get segments (): number { return this.#segments.length }
-
   /**
    * Makes a batch durable, whole or not at all, with one sync. A batch of a hard state alone and `mustSync` false is only remembered: it
    * holds nothing but a commit index that can be learnt again, and goes out with the next batch.
@@ -130,7 +127,7 @@ export class LogStore {
   }
 
   /**
-   * Writes a snapshot's file. It counts only once `startFrom` refers to it, so this may run beside `append`.
+   * Writes a snapshot's file. It counts only once `compact` or `replace` refers to it, so this may run beside `append`.
    *
    * @throws LOG_DISK_FULL, LOG_IO_FAILED
    */
@@ -139,21 +136,32 @@ export class LogStore {
   }
 
   /**
-   * Lets the log begin after a snapshot that `writeSnapshot` has written: a new segment with all that is still needed, then the removal of
-   * everything older. Entries behind `meta.index` are kept if the entry at it is the snapshot's own, and dropped otherwise (Raft §7).
+   * Lets the log begin after an own snapshot that `writeSnapshot` has written: a new segment with the entries behind it, then the removal
+   * of everything older. A snapshot that is older than the log's is removed instead.
    *
-   * @param hardState - in force from now on, in the same atomic step
    * @throws LOG_DISK_FULL, LOG_IO_FAILED
    */
-  async startFrom (meta: SnapshotMeta, hardState?: HardState): Promise<void> {
+  async compact (meta: SnapshotMeta): Promise<void> {
     await this.#guard(async () => {
-      const agrees = this.#termAt(meta.index) === meta.term
-      const old = this.#snapshot
-      this.#entries = agrees ? this.#entries.slice(meta.index - old.index) : []
-      this.#snapshot = meta
-      if (hardState !== undefined) this.#hardState = { ...hardState }
-      if (this.#hardState.commit < meta.index) this.#hardState.commit = meta.index
-      await this.#rewrite(old.index > 0 && snapshotName(old) !== snapshotName(meta) ? [snapshotName(old)] : [])
+      if (meta.index < this.#snapshot.index) return await this.#disk.remove([snapshotName(meta)])
+      if (meta.index === this.#snapshot.index) return
+      const entry = this.#entries[meta.index - this.#snapshot.index - 1]
+      if (entry?.term !== meta.term) throw new ConclaveError('LOG_MISUSED', `the snapshot at ${meta.index} in term ${meta.term} is not of this log`)
+      this.#hardState.commit = Math.max(this.#hardState.commit, meta.index)
+      await this.#beginAt(meta, this.#entries.slice(meta.index - this.#snapshot.index))
+    })
+  }
+
+  /**
+   * Replaces the whole log by a leader's snapshot that `writeSnapshot` has written, and the hard state with it, in one atomic step.
+   *
+   * @throws LOG_DISK_FULL, LOG_IO_FAILED
+   */
+  async replace (meta: SnapshotMeta, hardState?: HardState): Promise<void> {
+    await this.#guard(async () => {
+      this.#hardState = { ...(hardState ?? this.#hardState) }
+      this.#hardState.commit = Math.max(this.#hardState.commit, meta.index)
+      await this.#beginAt(meta, [])
     })
   }
 
@@ -185,8 +193,11 @@ export class LogStore {
     }
   }
 
-  #termAt (index: number): number | undefined {
-    return index === this.#snapshot.index ? this.#snapshot.term : this.#entries[index - this.#snapshot.index - 1]?.term
+  async #beginAt (meta: SnapshotMeta, entries: Entry[]): Promise<void> {
+    const old = this.#snapshot
+    this.#snapshot = meta
+    this.#entries = entries
+    await this.#rewrite(old.index > 0 && snapshotName(old) !== snapshotName(meta) ? [snapshotName(old)] : [])
   }
 
   async #writeFrame (items: LogItem[]): Promise<void> {
