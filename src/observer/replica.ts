@@ -17,8 +17,12 @@ export interface Replica {
    * @throws an assertion error if `entries` leave a gap: their feed is broken
    */
   apply (entries: readonly CommittedEntry[]): void
-  /** Replace the state by a later one; an earlier one is ignored. @throws where the bytes are no ledger of this network */
-  restore (snapshot: Uint8Array): void
+  /**
+   * Replace the state by a later one, which includes everything up to `index`; an earlier one is ignored.
+   *
+   * @throws where the bytes are no ledger of this network
+   */
+  restore (snapshot: Uint8Array, index: number): void
   snapshot (): Uint8Array
   /** Called after every batch that changed something, with its events in ledger order, and with none after a `restore`. @returns stops it */
   onChange (listener: (events: readonly LedgerEvent[]) => void): () => void
@@ -46,9 +50,11 @@ export function createReplica (ledger: Ledger): Replica {
       if (applied) notify(events)
     },
 
-    restore (snapshot) {
+    restore (snapshot, index) {
       const next = decodeLedger(snapshot)
       if (next.network !== current.network) throw new Error('assertion: a snapshot of another network')
+      // a log may begin with a snapshot of nothing at an index of its own
+      next.index = Math.max(next.index, index)
       if (next.index <= current.index) return
       current = next
       notify([])

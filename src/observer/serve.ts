@@ -29,7 +29,7 @@ export async function serveLedger (init: { overlay: Overlay, consensus: Consensu
     if (![...conf.voters, ...conf.learners].includes(overlay.peerId)) throw new ConclaveError('NOT_A_VOTER', 'this member keeps no log')
     if (request.range !== undefined) {
       const entries = consensus.entries(Math.max(1, request.range.from), Math.min(request.range.maxBytes, MAX_REPLY_BYTES))
-      if (entries !== undefined) return SyncReply.encode({ head: head(), entries })
+      if (entries !== undefined) return SyncReply.encode({ head: head(), entries: entries.map(({ index, term, data }) => ({ index, term, data: new Uint8Array(data) })) })
       serving = consensus.latestSnapshot()
       if (serving === undefined) throw new ConclaveError('SNAPSHOT_GONE', 'the log was compacted just now')
       return SyncReply.encode({ head: head(), snapshot: { index: serving.index, term: serving.term, bytes: serving.data.length } })

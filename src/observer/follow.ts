@@ -1,0 +1,166 @@
+/**
+ * How a node that is no voter follows the ledger: notices on both topics as they come, holes and snapshots over `/conclave/ledger/1` from any
+ * voter. Ordering is pure (`order.ts`); here are its clock and its questions.
+ */
+import type { PeerIdStr } from '../../keys/ids.ts'
+import { accept, ignore, reject } from '../../keys/verdict.ts'
+import { Notice, SyncReply, SyncRequest } from '../../protocols/sync/messages.js'
+import type { Head } from '../../protocols/sync/messages.js'
+import type { LogEvent } from '../api.ts'
+import { PROTOCOL } from '../config.ts'
+import type { NodeConfig } from '../config.ts'
+import { ConclaveError } from '../errors.ts'
+import type { Overlay } from '../overlay/overlay.ts'
+import { createOrder, gapOf, ingest, jump, learnHead } from './order.ts'
+import type { Replica } from './replica.ts'
+import { MAX_REPLY_BYTES } from './serve.ts'
+
+/** Entries and voters in one notice or reply. */
+const LIMITS = { entries: 8192, head: { voters: 16 } }
+const MAX_SNAPSHOT_BYTES = 256 << 20
+
+export interface FollowInit {
+  overlay: Overlay
+  replica: Replica
+  config: NodeConfig['follow']
+  requestTimeoutMs: number
+  /** this node's log is fed by Raft: notices tell it nothing that it may apply */
+  isFedByRaft: () => boolean
+  nowMs: () => number
+  log: (event: LogEvent) => void
+  /** the head changed: another leader, term, or commit index */
+  onHead: (head: Head, previous: Head) => void
+}
+
+export interface Follow {
+  /** What is known of the leader; `leader` '' where none is. */
+  head (): Head
+  /** The leader's connection is gone: it is not known to lead any more. */
+  onPeerLost (peer: PeerIdStr): void
+  start (): Promise<void>
+  stop (): Promise<void>
+}
+
+const NOBODY: Head = { term: 0, leader: '', commitIndex: 0, voters: [] }
+
+export function createFollow (init: FollowInit): Follow {
+  const { overlay, replica, config } = init
+  const stopping = new AbortController()
+  let head: Head = NOBODY
+  let heardMs = init.nowMs()
+  let order = createOrder(replica.ledger.index + 1)
+  let gapSinceMs: number | undefined
+  let repairing: Promise<void> | undefined
+  let turn = 0
+
+  function take (entries: Notice['entries']): void {
+    if (init.isFedByRaft()) return
+    // the replica may have moved on by Raft while this node was a voter
+    if (order.next !== replica.ledger.index + 1) order = createOrder(replica.ledger.index + 1)
+    replica.apply(ingest(order, entries))
+  }
+
+  function hear (next: Head): void {
+    if (next.term < head.term || next.leader === '') return
+    heardMs = init.nowMs()
+    const previous = head
+    head = { ...next, commitIndex: Math.max(next.commitIndex, head.commitIndex) }
+    learnHead(order, head.commitIndex)
+    if (previous.leader !== head.leader || previous.term !== head.term || previous.commitIndex !== head.commitIndex) init.onHead(head, previous)
+  }
+
+  async function subscribe (topic: 'tasks' | 'results'): Promise<void> {
+    await overlay.subscribe(topic, (payload, { author }) => {
+      const notice = Notice.decode(payload, { limits: LIMITS })
+      if (notice.head === undefined || notice.head.leader !== author) return // a participant's hint
+      hear(notice.head)
+      take(notice.entries)
+    }, (payload, { author, term }) => {
+      try {
+        const notice = Notice.decode(payload, { limits: LIMITS })
+        if (notice.head?.leader === author && notice.head.term !== term) return reject('TERM_MISMATCH', 'the notice and its envelope disagree about the term')
+        if (notice.head?.leader !== author && notice.entries.length > 0) return reject('NOT_A_LEADER', 'committed entries from a peer that does not claim to lead')
+        if (notice.head?.leader === author && term < head.term) return ignore('STALE_TERM', `term ${term} is over`)
+        return accept(undefined)
+      } catch {
+        return reject('NOTICE_UNDECODABLE', 'the notice does not decode')
+      }
+    })
+  }
+
+  /** Voters first, each asked in turn. */
+  function source (): PeerIdStr | undefined {
+    const connected = overlay.peers().map((peer) => peer.peerId)
+    const voters = connected.filter((peer) => head.voters.includes(peer))
+    const candidates = voters.length > 0 ? voters : connected
+    return candidates.length === 0 ? undefined : candidates[turn++ % candidates.length]
+  }
+
+  async function ask (peer: PeerIdStr, request: Partial<SyncRequest>): Promise<SyncReply> {
+    const bytes = await overlay.request(peer, PROTOCOL.sync, SyncRequest.encode(request), { signal: stopping.signal, timeoutMs: init.requestTimeoutMs })
+    return SyncReply.decode(bytes, { limits: LIMITS })
+  }
+
+  /** Ask one voter for what follows our replica, until it has no more. */
+  async function repair (): Promise<void> {
+    const peer = source()
+    if (peer === undefined) return
+    for (;;) {
+      const from = replica.ledger.index + 1
+      const reply = await ask(peer, { range: { from, maxBytes: MAX_REPLY_BYTES } })
+      if (reply.head !== undefined) hear(reply.head)
+      if (reply.snapshot !== undefined) await restore(peer, reply.snapshot.index, reply.snapshot.bytes)
+      else take(reply.entries)
+      if (replica.ledger.index < from || gapOf(order) === undefined) return
+    }
+  }
+
+  async function restore (peer: PeerIdStr, index: number, bytes: number): Promise<void> {
+    if (bytes > MAX_SNAPSHOT_BYTES) throw new ConclaveError('SNAPSHOT_TOO_LARGE', `${peer} offers a snapshot of ${bytes} bytes`)
+    const parts: Uint8Array[] = []
+    for (let offset = 0; offset < bytes;) {
+      const { part } = await ask(peer, { snapshot: { index, offset } })
+      if (part.length === 0) throw new ConclaveError('SNAPSHOT_GONE', `${peer} stopped in the middle of a snapshot`)
+      parts.push(part)
+      offset += part.length
+    }
+    replica.restore(Buffer.concat(parts), index)
+    replica.apply(jump(order, replica.ledger.index))
+  }
+
+  function tick (): void {
+    if (init.isFedByRaft() || repairing !== undefined) return
+    const now = init.nowMs()
+    const isMissing = gapOf(order) !== undefined
+    gapSinceMs = isMissing ? gapSinceMs ?? now : undefined
+    const isOverdue = gapSinceMs !== undefined && now - gapSinceMs >= config.repairMs
+    if (!isOverdue && now - heardMs < config.silentMs) return
+    heardMs = now
+    repairing = repair().catch((error: unknown) => {
+      if (!stopping.signal.aborted) init.log({ level: 'debug', event: 'repair:fail', reason: String(error) })
+    }).finally(() => { repairing = undefined })
+  }
+
+  let timer: NodeJS.Timeout | undefined
+  return {
+    head: () => head,
+    onPeerLost (peer) {
+      if (head.leader !== peer) return
+      const previous = head
+      head = { ...head, leader: '' }
+      init.onHead(head, previous)
+    },
+    async start () {
+      await subscribe('tasks')
+      await subscribe('results')
+      heardMs = -Infinity // ask at once
+      timer = setInterval(tick, Math.max(20, config.repairMs / 3))
+      tick()
+    },
+    async stop () {
+      stopping.abort(new ConclaveError('NODE_STOPPED', 'the node is stopping'))
+      clearInterval(timer)
+      await repairing
+    }
+  }
+}
