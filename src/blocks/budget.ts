@@ -19,6 +19,8 @@ export interface Budget {
   readonly count: number
   /** bytes of pinned blocks, and of those being written: what eviction cannot give back */
   readonly heldBytes: number
+  /** bytes being written */
+  readonly reservedBytes: number
   get (cid: CidStr): StoredBlock | undefined
   /** It becomes the most recently used. */
   touch (cid: CidStr): void
@@ -77,6 +79,7 @@ export function createBudget (limits: { maxBytes: number, maxCount: number }): B
     get bytes () { return bytes },
     get count () { return blocks.size },
     get heldBytes () { return pinnedBytes + reservedBytes },
+    get reservedBytes () { return reservedBytes },
     get: cid => blocks.get(cid),
     isPinned: cid => ownersOf.has(cid),
 

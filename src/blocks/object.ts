@@ -41,17 +41,23 @@ export async function putObject (store: BlockStore, bytes: Uint8Array, options: 
     if (owner !== undefined) store.pin(cid, owner)
     return { cid, bytes: bytes.length }
   }
-  const blocks = {
-    async put (cid: CID, block: Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<CID> {
-      if (!(block instanceof Uint8Array)) throw new Error('invariant: the importer writes whole blocks')
-      const expect = cid.toString()
-      if (owner !== undefined) store.pin(expect, owner)
-      await store.put(block, { expect, durable })
-      return cid
-    }
+  const active = new Set<Promise<CidStr>>()
+  const put = async (cid: CID, block: Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<CID> => {
+    if (!(block instanceof Uint8Array)) throw new Error('invariant: the importer writes whole blocks')
+    const expect = cid.toString()
+    if (owner !== undefined) store.pin(expect, owner)
+    const stored = store.put(block, { expect, durable }).finally(() => { active.delete(stored) })
+    active.add(stored)
+    await stored
+    return cid
   }
-  const { cid } = await importBytes(bytes, blocks, { profile: 'unixfs-v1-2025', blockWriteConcurrency: LEAVES_AT_ONCE })
-  return { cid: cid.toString(), bytes: bytes.length }
+  try {
+    const { cid } = await importBytes(bytes, { put }, { profile: 'unixfs-v1-2025', blockWriteConcurrency: LEAVES_AT_ONCE })
+    return { cid: cid.toString(), bytes: bytes.length }
+  } finally {
+    // After a failure others are still being written: the caller's `unpin` and its bytes have to wait for them.
+    await Promise.allSettled(active)
+  }
 }
 
 /**

@@ -101,23 +101,39 @@ function createStore (dir: string, init: BlockStoreInit, budget: Budget): BlockS
   const reads = createGate('block reads', MAX_READS, MAX_WAITING)
   const exclusive = createLocks()
   const at = (cid: CidStr): string => path.join(dir, shardOf(cid), cid)
+  /** evicted, but the file is still there */
+  const removing = new Map<CidStr, Promise<void>>()
+  /** puts that wait for room, at most MAX_WRITES */
+  const waiting: Array<() => void> = []
   let isClosed = false
+  let puts = 0
 
   /** Caller holds the lock of `cid`, which is not in the budget until the file is there. */
   async function write (cid: CidStr, bytes: Uint8Array, isDurable: boolean): Promise<void> {
     const links = linksOf(cid, bytes)
     if (links.verdict !== 'accept') throw new ConclaveError(links.code, links.reason, { details: { cid } })
-    const evicted = budget.reserve(bytes.length)
-    if (evicted === undefined) throw full(budget, init.maxBytes)
+    let evicted = budget.reserve(bytes.length)
+    while (evicted === undefined) {
+      // What is being written now can be evicted once it is there. Whoever holds a reservation never waits here.
+      if (budget.reservedBytes === 0) throw full(budget, init.maxBytes)
+      await new Promise<void>(resolve => { waiting.push(resolve) })
+      evicted = budget.reserve(bytes.length)
+    }
     try {
-      for (const old of evicted) budget.remove(old)
-      // No deadlock: a lock is held only for a block outside the budget, and only blocks inside it are evicted.
-      for (const old of evicted) await exclusive(old, async () => { if (budget.get(old) === undefined) await files.remove(at(old)) })
+      for (const old of evicted) {
+        budget.remove(old)
+        const removed = files.remove(at(old)).finally(() => { removing.delete(old) })
+        removing.set(old, removed)
+      }
+      // Not under the locks of the evicted: whoever holds one of them may be waiting for us. Who writes one anew waits here instead.
+      await Promise.all(evicted.map(async old => await removing.get(old)))
+      await removing.get(cid)
       await files.write(at(cid), bytes, isDurable)
+      budget.add(cid, { bytes: bytes.length, links: links.value, isVerified: true, isDurable })
     } finally {
       budget.release(bytes.length)
+      for (const retry of waiting.splice(0)) retry()
     }
-    budget.add(cid, { bytes: bytes.length, links: links.value, isVerified: true, isDurable })
   }
 
   /** The stored bytes if they are right; else the block is absent afterwards. */
@@ -147,17 +163,23 @@ function createStore (dir: string, init: BlockStoreInit, budget: Budget): BlockS
   }
 
   async function store (cid: CidStr, bytes: Uint8Array, isDurable: boolean): Promise<void> {
-    const known = budget.get(cid)
-    if (known !== undefined && (known.isVerified || await readVerified(cid, known) !== undefined)) {
-      if (isDurable && !known.isDurable) {
+    const owner = `put/${++puts}`
+    budget.pin(cid, owner)
+    try {
+      const known = budget.get(cid)
+      if (known === undefined) {
+        await write(cid, bytes, isDurable)
+      } else if (!known.isVerified && await readVerified(cid, known) === undefined) {
+        await quarantine(cid, known)
+        await write(cid, bytes, isDurable)
+      } else if (isDurable && !known.isDurable) {
         await files.sync(at(cid))
         known.isDurable = true
       }
       budget.touch(cid)
-      return
+    } finally {
+      budget.unpin(owner)
     }
-    if (known !== undefined) await quarantine(cid, known)
-    await write(cid, bytes, isDurable)
   }
 
   async function get (cid: CidStr): Promise<Uint8Array | undefined> {
