@@ -122,6 +122,7 @@ export interface PeerProgress {
   isWiped: boolean
 }
 
+/** As of the last batch that is on disk. */
 export interface ConsensusStatus {
   id: RaftId
   role: RaftRole

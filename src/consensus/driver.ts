@@ -84,6 +84,7 @@ class Replica implements Consensus {
   #applied: { index: number, term: number }
   #role: RaftRole = 'follower'
   #leader: RaftId = ''
+  #term: number
   #stopTicking: (() => void) | undefined
   #running: Promise<void> | undefined
   #isStopping = false
@@ -95,7 +96,9 @@ class Replica implements Consensus {
     this.id = init.id
     this.#init = init
     this.#store = opened.store
+    this.#term = restored.hardState.term
     this.#conf = restored.snapshot.conf
+    for (const id of membersOf(this.#conf)) this.#lastHeardMs.set(id, init.clock.nowMs())
     this.#applied = { index: restored.snapshot.index, term: restored.snapshot.term }
     this.#mailbox = new Mailbox(init.limits.maxInboxBytes)
     this.#acquaintances = new Acquaintances(opened.store.incarnation, opened.peers)
@@ -167,11 +170,12 @@ class Replica implements Consensus {
   async transferLeadership (to?: RaftId, signal?: AbortSignal): Promise<RaftId> {
     signal?.throwIfAborted()
     if (this.#role !== 'leader') throw notLeader(this.#leader)
-    const status = this.#raft.status()
-    const candidates = status.peers.filter(peer => peer.id !== this.id && !peer.isLearner && (to === undefined ? peer.recentActive : peer.id === to))
-    const target = candidates.sort((a, b) => b.match - a.match)[0]?.id
-    if (target === undefined) throw transferFailed(to === undefined ? 'no other voter is there' : `${to} is not another voter`)
     const { clock, timing } = this.#init
+    const { conf, progress } = this.status()
+    const target = [...progress]
+      .filter(([id, { silentMs }]) => conf.voters.includes(id) && (to === undefined ? silentMs <= timing.electionTicks * timing.tickMs : id === to))
+      .sort(([, a], [, b]) => b.match - a.match)[0]?.[0]
+    if (target === undefined) throw transferFailed(to === undefined ? 'no other voter is there' : `${to} is not another voter`)
     return await new Promise<RaftId>((resolve, reject) => {
       const finish = (settleWith: () => void): void => {
         cancel()
@@ -200,9 +204,9 @@ class Replica implements Consensus {
     }
     return {
       id: this.id,
-      role: this.#isStopping ? 'follower' : status.role,
-      term: status.term,
-      leader: this.#isStopping ? '' : status.leader,
+      role: this.#role,
+      term: this.#term,
+      leader: this.#leader,
       conf: status.conf,
       commitIndex: status.commit,
       appliedIndex: this.#applied.index,
@@ -336,6 +340,7 @@ class Replica implements Consensus {
     const hardState = restored === undefined ? ready.hardState : undefined
     await this.#store.append({ hardState, entries: ready.entries, peers: this.#acquaintances.takeChanges() }, ready.mustSync)
     this.#sender.send(ready.messages.filter(message => !mayPrecedeSync(message)))
+    if (ready.hardState !== undefined) this.#term = ready.hardState.term
     if (ready.softState !== undefined) {
       if (ready.softState.role === 'leader' && this.#role !== 'leader') this.#leaderSinceMs = this.#init.clock.nowMs()
       this.#role = ready.softState.role
@@ -348,7 +353,7 @@ class Replica implements Consensus {
     this.#raft.advance(ready)
     if (this.#role !== 'leader') this.#waiters.leadershipLost()
     if (ready.softState !== undefined) {
-      this.#emit({ type: 'leader:change', leader: this.#leader, role: this.#role, term: this.#raft.status().term })
+      this.#emit({ type: 'leader:change', leader: this.#leader, role: this.#role, term: this.#term })
     }
     if (this.#snapshots.isDue) this.#beginSnapshot()
   }

@@ -25,13 +25,29 @@ export class ByteWriter {
   /** A view; valid until the next write. */
   get bytes (): Uint8Array { return this.#bytes.subarray(0, this.#length) }
 
-  u8 (value: number): this { this.#view.setUint8(this.#grow(1), value); return this }
+  u8 (value: number): this {
+    const at = this.#grow(1)
+    this.#view.setUint8(at, value)
+    return this
+  }
 
-  u32 (value: number): this { this.#view.setUint32(this.#grow(4), value, true); return this }
+  u32 (value: number): this {
+    const at = this.#grow(4)
+    this.#view.setUint32(at, value, true)
+    return this
+  }
 
-  u64 (value: number): this { this.#view.setBigUint64(this.#grow(8), BigInt(value), true); return this }
+  u64 (value: number): this {
+    const at = this.#grow(8)
+    this.#view.setBigUint64(at, BigInt(value), true)
+    return this
+  }
 
-  raw (bytes: Uint8Array): this { this.#bytes.set(bytes, this.#grow(bytes.length)); return this }
+  raw (bytes: Uint8Array): this {
+    const at = this.#grow(bytes.length)
+    this.#bytes.set(bytes, at)
+    return this
+  }
 
   /** with its length in front */
   sized (bytes: Uint8Array): this { return this.u32(bytes.length).raw(bytes) }
