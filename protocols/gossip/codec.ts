@@ -41,6 +41,8 @@ export function decodeEnvelope (bytes: Uint8Array): Verdict<UnverifiedEnvelope> 
   }
   try {
     const { envelope, signature } = SignedEnvelope.decode(bytes)
+    // one content, one encoding: else anybody could make new message ids of an old envelope
+    if (!sameBytes(SignedEnvelope.encode({ envelope, signature }), bytes)) return reject('ENVELOPE_MALFORMED', 'not in its canonical encoding')
     const fields = Envelope.decode(envelope)
     const { author, incarnation, sequence, payload } = fields
     if (incarnation < 1 || sequence < 1) return reject('ENVELOPE_MALFORMED', 'incarnation and sequence start from 1')
@@ -53,4 +55,8 @@ export function decodeEnvelope (bytes: Uint8Array): Verdict<UnverifiedEnvelope> 
   } catch (error) {
     return reject('ENVELOPE_MALFORMED', `an envelope does not decode: ${error instanceof Error ? error.message : String(error)}`)
   }
+}
+
+function sameBytes (a: Uint8Array, b: Uint8Array): boolean {
+  return a.byteLength === b.byteLength && a.every((byte, index) => byte === b[index])
 }

@@ -24,6 +24,13 @@ export function encodeFrames (messages: readonly Uint8Array[]): Uint8Array {
   return bytes
 }
 
+/** A real copy: `slice` of a Buffer, which chunks often are, shares its memory. */
+function copyOf (bytes: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(bytes.byteLength)
+  copy.set(bytes)
+  return copy
+}
+
 /**
  * Cuts a stream of chunks, however split, back into messages. After a reject it must not be used again: the stream is out of step.
  *
@@ -68,7 +75,7 @@ export class FrameDecoder {
         continue
       }
       const taken = Math.min(this.#length - this.#partBytes, chunk.byteLength - offset)
-      this.#parts.push(chunk.slice(offset, offset + taken))
+      this.#parts.push(copyOf(chunk.subarray(offset, offset + taken)))
       this.#partBytes += taken
       offset += taken
       if (this.#partBytes === this.#length) messages.push(this.#complete())

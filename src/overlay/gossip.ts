@@ -122,8 +122,8 @@ export class Gossip {
     if (envelope.verdict === 'accept') {
       this.#markMoved()
       const { author, term } = envelope.value
-      // a copy: gossipsub keeps the original to pass it on
-      const judged = { payload: envelope.value.payload.slice(), ctx: { author, term, from: from.toString() as PeerIdStr } }
+      // a copy (`slice` of a Buffer is none): gossipsub keeps the original to pass it on
+      const judged = { payload: new Uint8Array(envelope.value.payload), ctx: { author, term, from: from.toString() as PeerIdStr } }
       verdict = subscriber.validate(judged.payload, judged.ctx)
       this.#judged.set(message, judged)
     }

@@ -75,7 +75,7 @@ export async function assemble (init: OverlayInit, limits: OverlayLimits): Promi
     peerStore: { maxAddressAge: 30 * DAY_MS, maxPeerAge: 90 * DAY_MS },
     services: {
       identify: identify({ maxMessageSize: 8 * 1024, maxInboundStreams: 2, maxOutboundStreams: 2, maxObservedAddresses: 4, timeout: limits.streamOpenTimeoutMs }),
-      identifyPush: identifyPush({ maxMessageSize: 8 * 1024, maxInboundStreams: 2, maxOutboundStreams: 2, timeout: limits.streamOpenTimeoutMs }),
+      identifyPush: identifyPush({ debounce: 200, maxMessageSize: 8 * 1024, maxInboundStreams: 2, maxOutboundStreams: 2, timeout: limits.streamOpenTimeoutMs }),
       pubsub: gossipsub(gossipOptions(init.networkId, limits, init.isMember)),
       internals: ({ registrar }: { registrar: Registrar }) => ({ registrar })
     }
