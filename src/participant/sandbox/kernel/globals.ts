@@ -1,0 +1,66 @@
+/**
+ * What the kernel keeps of an isolate's globals before a job can overwrite them. Travels into the isolate as text: names nothing outside itself.
+ *
+ * `uncurried` methods take their receiver first. Nothing in the kernel may use a method, an iterator or spread of a value that the job can reach.
+ */
+type Fn = (...args: any[]) => any
+
+export type Globals = ReturnType<typeof captureGlobals>
+
+/** @returns the globals as they are now, and a hash over them */
+export function captureGlobals () {
+  const uncurry = <F extends Fn>(fn: F) => Function.prototype.call.bind(fn) as (self: ThisParameterType<F> extends infer T ? (unknown extends T ? any : T) : any, ...args: Parameters<F>) => ReturnType<F>
+  const { imul } = Math
+  const { defineProperty, freeze } = Object
+  const charCodeAt = uncurry(String.prototype.charCodeAt)
+
+  /** A map whose methods no job can replace. */
+  class OwnMap<K, V> extends Map<K, V> {}
+  for (const name of ['get', 'set', 'clear'] as const) defineProperty(OwnMap.prototype, name, { value: Map.prototype[name] })
+  freeze(OwnMap.prototype)
+
+  /** FNV-1a, 32 bit, over the UTF-8 bytes of a text without lone surrogates (http://www.isthe.com/chongo/tech/comp/fnv/). */
+  const hash = (text: string): number => {
+    const PRIME = 0x01000193
+    let h = 0x811C9DC5
+    for (let i = 0; i < text.length; i++) {
+      let c = charCodeAt(text, i)
+      if (c < 0x80) {
+        h = imul(h ^ c, PRIME)
+        continue
+      }
+      if (c < 0x800) {
+        h = imul(h ^ (0xC0 | (c >> 6)), PRIME)
+      } else if (c >= 0xD800 && c < 0xDC00 && i + 1 < text.length) {
+        c = 0x10000 + ((c - 0xD800) << 10) + (charCodeAt(text, ++i) - 0xDC00)
+        h = imul(h ^ (0xF0 | (c >> 18)), PRIME)
+        h = imul(h ^ (0x80 | ((c >> 12) & 0x3F)), PRIME)
+        h = imul(h ^ (0x80 | ((c >> 6) & 0x3F)), PRIME)
+      } else {
+        h = imul(h ^ (0xE0 | (c >> 12)), PRIME)
+        h = imul(h ^ (0x80 | ((c >> 6) & 0x3F)), PRIME)
+      }
+      h = imul(h ^ (0x80 | (c & 0x3F)), PRIME)
+    }
+    return h >>> 0
+  }
+
+  return {
+    uncurry,
+    imul,
+    defineProperty,
+    freeze,
+    hash,
+    charCodeAt,
+    OwnMap,
+    stringify: JSON.stringify,
+    parse: JSON.parse,
+    toText: String,
+    NativeTypeError: TypeError,
+    indexOf: uncurry(String.prototype.indexOf),
+    slice: uncurry(String.prototype.slice),
+    startsWith: uncurry(String.prototype.startsWith),
+    sort: uncurry(Array.prototype.sort) as (self: any[], compare: (a: any, b: any) => number) => any[],
+    join: uncurry(Array.prototype.join)
+  }
+}
