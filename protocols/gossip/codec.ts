@@ -58,5 +58,7 @@ export function decodeEnvelope (bytes: Uint8Array): Verdict<UnverifiedEnvelope> 
 }
 
 function sameBytes (a: Uint8Array, b: Uint8Array): boolean {
-  return a.byteLength === b.byteLength && a.every((byte, index) => byte === b[index])
+  if (a.byteLength !== b.byteLength) return false
+  for (let index = 0; index < a.byteLength; index++) if (a[index] !== b[index]) return false
+  return true
 }
