@@ -9,7 +9,8 @@ import { createHolds } from './holds.ts'
 import { BLOCKS_PROTOCOL, MAX_CIDS } from './messages.ts'
 import { MAX_OBJECT_BYTES } from './object.ts'
 import { OWN_FAILURES, serveSession } from './serve.ts'
-import { createSession } from './session.ts'
+import { createSession, streamError } from './session.ts'
+import type { Session } from './session.ts'
 import type { BlockStore } from './store.ts'
 import { createWire } from './wire.ts'
 import type { Wire } from './wire.ts'
@@ -111,7 +112,14 @@ export function createExchange (init: ExchangeInit): Exchange {
   function wireTo (peer: PeerIdStr): Wire {
     let wire = wires.get(peer)
     if (wire === undefined) {
-      const open = async (signal: AbortSignal) => createSession(await overlay.openStream(peer, BLOCKS_PROTOCOL, AbortSignal.any([signal, AbortSignal.timeout(limits.stallMs)])), limits.stallMs)
+      const open = async (signal: AbortSignal): Promise<Session> => {
+        try {
+          const either = AbortSignal.any([signal, AbortSignal.timeout(limits.stallMs)])
+          return createSession(await overlay.openStream(peer, BLOCKS_PROTOCOL, either), limits.stallMs)
+        } catch (error) {
+          throw streamError(error)
+        }
+      }
       wire = createWire({ peer, store, open, gate: requests, stallMs: limits.stallMs, maxQueued: limits.maxQueued, onBadBlock })
       wires.set(peer, wire)
     }

@@ -62,7 +62,7 @@ export function createSession (stream: BoundedStream, stallMs: number): Session 
     if (failure !== undefined) throw failure
     const next = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
       rejectRead = reject
-      source.next().then(resolve, reject)
+      source.next().then(resolve, error => { reject(streamError(error)) })
     })
     rejectRead = undefined
     if (next.done === true) return false
@@ -126,7 +126,11 @@ export function createSession (stream: BoundedStream, stallMs: number): Session 
     }
   }
 
-  const write = async (bytes: Uint8Array): Promise<void> => { await step(writeTimer, stallMs, async () => { await stream.write(bytes, writing.signal) }) }
+  const write = async (bytes: Uint8Array): Promise<void> => {
+    await step(writeTimer, stallMs, async () => {
+      try { await stream.write(bytes, writing.signal) } catch (error) { throw streamError(error) }
+    })
+  }
 
   return {
     async readFrame (waitMs) {
@@ -214,6 +218,12 @@ function createTimer (onTime: () => void): Timer {
 
 function protocol (what: string): ConclaveError {
   return new ConclaveError('BLOCKS_PROTOCOL', `the peer does not speak /conclave/blocks/1: ${what}`)
+}
+
+/** Whatever ends a stream is about the peer or the way to it, not about us. */
+export function streamError (cause: unknown): ConclaveError {
+  if (cause instanceof ConclaveError) return cause
+  return new ConclaveError('STREAM_RESET', `the stream to the peer broke: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
 }
 
 function cut (): ConclaveError {

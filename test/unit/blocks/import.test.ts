@@ -94,7 +94,7 @@ describe('importInputs', () => {
     })
   })
 
-  it('says that a file is unreadable', async function () {
+  it('says that a file is unreadable', async function unreadable () {
     if (process.getuid?.() === 0) {
       console.log('      (skipped: root may read every file)')
       this.skip()
