@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { Group, until, type GroupOptions } from '../support/consensus-group.ts'
+import { Group, type GroupOptions } from '../support/consensus-group.ts'
 
 describe('consensus on real disks', function () {
   this.timeout(30_000)
@@ -69,7 +69,7 @@ describe('consensus on real disks', function () {
       await Promise.all(commands.slice(at, at + 10).map(async command => await consensus.propose(Buffer.from(command))))
     }
     const leader = await group.leader()
-    await until('the log is compacted', () => leader.consensus.status().firstIndex > 200)
+    await group.changes.until('the log is compacted', () => leader.consensus.status().firstIndex > 200)
     assert.equal(leader.consensus.entries(1, 1000), undefined)
     assert.ok(leader.consensus.latestSnapshot()!.index >= 200)
     assert.ok((await fs.readdir(path.join(dir, leader.id))).length <= 4)
@@ -90,9 +90,9 @@ describe('consensus on real disks', function () {
     await group.start('c')
     assert.equal(group.node('b').consensus.status().leader, '')
     await consensus.changeMembers([{ type: 'addLearner', id: 'b' }, { type: 'addLearner', id: 'c' }])
-    await until('the learners have caught up', () => ['b', 'c'].every(id => group.node(id).machine.commands.length === 1))
+    await group.changes.until('the learners have caught up', () => ['b', 'c'].every(id => group.node(id).machine.commands.length === 1))
     await consensus.changeMembers([{ type: 'addVoter', id: 'b' }, { type: 'addVoter', id: 'c' }])
-    await until('the joint configuration is left', () => [...group.nodes.values()].every(node => {
+    await group.changes.until('the joint configuration is left', () => [...group.nodes.values()].every(node => {
       const { conf } = node.consensus.status()
       return conf.voters.length === 3 && conf.votersOutgoing.length === 0
     }))

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import type { AppliedEntry, Consensus, ConsensusEvent, ConsensusInit, RaftId, RaftTransport, StateMachine } from '../../src/consensus/consensus.ts'
 import type { Disk } from '../../src/consensus/disk.ts'
 import { createConsensus } from '../../src/consensus/driver.ts'
+import { Changes } from './changes.ts'
 
 /** Delivers in order, each message in a turn of its own. */
 export class MemoryNetwork {
@@ -14,6 +15,9 @@ export class MemoryNetwork {
   /** sees every frame that is handed to the network */
   onSend: (from: RaftId, to: RaftId, frame: Uint8Array) => void = () => {}
   snapshotsSent = 0
+  readonly #onDelivery: () => void
+
+  constructor (onDelivery: () => void) { this.#onDelivery = onDelivery }
 
   transport (id: RaftId): RaftTransport {
     const node = { onFrame: (): void => {}, onSnapshot: async (): Promise<void> => {} }
@@ -23,7 +27,10 @@ export class MemoryNetwork {
         const peer = this.#nodes.get(to)
         if (peer === undefined || !this.isOpen(id, to)) return false
         this.onSend(id, to, frame)
-        setImmediate(() => { if (this.#nodes.get(to) === peer && this.isOpen(id, to)) peer.onFrame(id, frame.slice()) })
+        setImmediate(() => {
+          if (this.#nodes.get(to) === peer && this.isOpen(id, to)) peer.onFrame(id, frame.slice())
+          this.#onDelivery()
+        })
         return true
       },
       onFrame: listener => { Object.assign(node, { onFrame: listener }) },
@@ -68,19 +75,11 @@ export interface Node {
   events: ConsensusEvent[]
 }
 
-/** Tests wait for events, with a deadline, never for time. */
-export async function until (what: string, holds: () => boolean, deadlineMs = 10_000): Promise<void> {
-  const endMs = performance.now() + deadlineMs
-  while (!holds()) {
-    assert.ok(performance.now() < endMs, `not within ${deadlineMs} ms: ${what}`)
-    await new Promise(resolve => setImmediate(resolve))
-  }
-}
-
 export type GroupOptions = Partial<ConsensusInit> & { disk?: Disk }
 
 export class Group {
-  readonly network = new MemoryNetwork()
+  readonly changes = new Changes()
+  readonly network = new MemoryNetwork(this.changes.notify)
   readonly nodes = new Map<RaftId, Node>()
   readonly #options: (id: RaftId) => GroupOptions
   readonly #founders: RaftId[]
@@ -104,9 +103,12 @@ export class Group {
       ...this.#options(id),
       ...options
     })
-    consensus.onEvent(event => { events.push(event) })
     const node = { id, machine, consensus, events }
     this.nodes.set(id, node)
+    consensus.onEvent(event => {
+      events.push(event)
+      this.changes.notify()
+    })
     consensus.start()
     return node
   }
@@ -133,7 +135,7 @@ export class Group {
 
   async leader (): Promise<Node> {
     let found: Node | undefined
-    await until('a leader that a majority follows', () => {
+    await this.changes.until('a leader that a majority follows', () => {
       for (const node of this.nodes.values()) {
         const { role, term, conf } = node.consensus.status()
         if (role !== 'leader') continue
@@ -159,7 +161,7 @@ export class Group {
   }
 
   async agreed (commands: readonly string[]): Promise<void> {
-    await until(`everybody has applied ${commands.length} commands`, () => [...this.nodes.values()].every(({ machine }) => machine.commands.length >= commands.length))
+    await this.changes.until(`everybody has applied ${commands.length} commands`, () => [...this.nodes.values()].every(({ machine }) => machine.commands.length >= commands.length))
     for (const { machine } of this.nodes.values()) assert.deepEqual(machine.commands, commands)
   }
 }
