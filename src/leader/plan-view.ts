@@ -38,9 +38,10 @@ export function readPeers (ledger: Ledger, participants: readonly ParticipantVie
     const mayWork = ledger.members.get(peerId)?.capabilities.includes('work') === true
     if (mayWork && !isDraining && slots > 0) workers.set(peerId, { peerId, slots, room: slots + prefetch })
   }
-  for (const { task } of assignedTasks(ledger)) {
+  for (const { job, stage, task } of assignedTasks(ledger)) {
     const worker = workers.get(task.participant)
-    if (worker !== undefined) worker.room--
+    // an attempt that waits for a lost block must not take the room of the task that makes it again
+    if (worker !== undefined && isReady(job, stage)) worker.room--
   }
   return { workers, connected, heard: new Set(participants.map(({ peerId }) => peerId)) }
 }

@@ -6,12 +6,18 @@ import { assignCommand, releaseCommand } from '../../../src/ledger/command.ts'
 import { assign, cidOf, fault, founder, NOW, outputsFor, receive, run, spec, submit, success, TERM, workerIds, workers, world, type World } from '../ledger/fixture.ts'
 import type { Identity } from '../../../keys/identity.ts'
 import type { PeerIdStr } from '../../../keys/ids.ts'
+import type { JobId } from '../../../src/ledger/state.ts'
 
 const [ada, bob, cyd] = workers as [Identity, Identity, Identity]
 const here = (slots = 1, ids: readonly PeerIdStr[] = workerIds): ParticipantView[] => ids.map((peerId) => ({ peerId, slots, isDraining: false, isConnected: true }))
 const away = (peerId: PeerIdStr): ParticipantView => ({ peerId, slots: 1, isDraining: false, isConnected: false })
 const at = (nowMs: number): { nowMs: number, wallMs: number } => ({ nowMs, wallMs: NOW + nowMs })
 const who = ({ assignments }: Plan): Array<[number, PeerIdStr]> => assignments.map(({ task, participant }) => [task, participant])
+
+function holderOf (w: World, job: JobId, stage: number, task: number): PeerIdStr | undefined {
+  const out = w.ledger.running.get(job)?.stages[stage]?.tasks[task]
+  return out?.state === 'assigned' ? out.participant : undefined
+}
 
 function commit (w: World, { assignments, releases }: Plan): void {
   if (releases.length > 0) w.commit(releaseCommand(TERM, releases))
@@ -86,6 +92,19 @@ describe('plan', () => {
     plan(w.ledger, here(), at(0), memory)
     const later = plan(w.ledger, here(), at(PLAN_OPTIONS.backoffMs), memory)
     assert.deepEqual(later.assignments.map(({ stage, task, participant }) => [stage, task, participant !== bob.peerId]), [[0, 1, true]])
+  })
+
+  it('makes a lost block again although everybody’s room is taken by tasks that wait for it', () => {
+    const w = world()
+    const job = submit(w, spec({ inputs: 2, partitions: 6 }))
+    run(w, job, 0, 0)
+    run(w, job, 0, 1, bob)
+    const memory = createPlanMemory()
+    commit(w, plan(w.ledger, here(1), at(0), memory))
+    assert.equal(w.ledger.running.get(job)?.stages[1]?.assigned.size, 6)
+    receive(w, [fault({ job, stage: 1, task: 0, attempt: 1 }, 'missing', { missing: [cidOf('0/1/0')] })], workers.find((worker) => worker.peerId === holderOf(w, job, 1, 0)))
+    plan(w.ledger, here(1), at(0), memory)
+    assert.deepEqual(plan(w.ledger, here(1), at(1_000), memory).assignments.map(({ stage, task }) => [stage, task]), [[0, 1]])
   })
 
   it('prefers for a reduce who holds most of its partition', () => {
