@@ -8,10 +8,12 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes, scrypt } fro
 import { constants } from 'node:fs'
 import fs from 'node:fs/promises'
 import path from 'node:path'
+import { promisify } from 'node:util'
 import { ConclaveError } from './conclave-error.ts'
 import { KEY_BYTES } from './ed25519.ts'
 import { generateIdentity, identityFromSeed, seedOf } from './identity.ts'
 import type { Identity } from './identity.ts'
+import type { ScryptOptions } from 'node:crypto'
 
 const FORMAT = 'conclave-secret/1'
 const MAX_FILE_BYTES = 64 * 1024
@@ -204,10 +206,10 @@ function parseFields (text: string): Partial<Record<string, string>> | undefined
   return Object.fromEntries(Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string'))
 }
 
+const scryptAsync = promisify<string, Uint8Array, number, ScryptOptions, Buffer>(scrypt)
+
 async function deriveKey (passphrase: string, salt: Uint8Array): Promise<Buffer> {
-  return await new Promise((resolve, reject) => {
-    scrypt(passphrase.normalize('NFKC'), salt, CIPHER_KEY_BYTES, SCRYPT, (error, key) => { error === null ? resolve(key) : reject(error) })
-  })
+  return await scryptAsync(passphrase.normalize('NFKC'), salt, CIPHER_KEY_BYTES, SCRYPT)
 }
 
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')

@@ -109,9 +109,7 @@ function substitutions (received: readonly number[], group: number, isLast: bool
   const seen = new Map<number, number>()
   for (let i = 0; i < received.length; i++) {
     for (let x = 1; x < 32; x++) {
-      const error = new Array<number>(received.length).fill(0)
-      error[i] = x
-      const residue = linearResidue(error)
+      const residue = linearResidue(received.map((_, index) => index === i ? x : 0))
       if (residue === wanted) return [i]
       const other = seen.get(residue ^ wanted)
       if (other !== undefined && other !== i) return [other, i]

@@ -7,6 +7,22 @@ import { Answer as AnswerMessage, Hello } from './messages.js'
 import type { Credentials } from '../../keys/roster.ts'
 import type { Verdict } from '../../keys/verdict.ts'
 
+/**
+ * A frame is its length as 2 bytes, big-endian, then its bytes. For `lpStream`; not a varint, since nothing bounds how long a peer could
+ * make one.
+ */
+export const FRAMING = {
+  maxDataLength: MAX_FRAME_BYTES,
+  maxLengthLength: 2,
+  lengthEncoder: (length: number): Uint8Array => Uint8Array.of(length >>> 8, length & 0xff),
+  /** @throws RangeError while less than 2 bytes are here, as `lpStream` wants it */
+  lengthDecoder: (bytes: { readonly byteLength: number, get (index: number): number }): number => {
+    if (bytes.byteLength < 2) throw new RangeError('more bytes are needed')
+
+    return (bytes.get(0) << 8) | bytes.get(1)
+  }
+} as const
+
 /** What one side thinks of the other. */
 export type Answer = { readonly accepted: true } | { readonly accepted: false, readonly code: string, readonly reason: string }
 

@@ -34,7 +34,7 @@ export function classifyFailure (error: unknown, direction: Refusal['direction']
   const { name, message } = error instanceof Error ? error : new Error(String(error))
   if (isAnswer(error)) return { code: error.code, reason: error.reason, by: error.by }
 
-  switch (name) {
+  switch (kindOf(error) ?? name) {
     case 'InvalidCryptoExchangeError':
       // the fence is mixed in before the first encrypted bytes, which the dialler reads
       return direction === 'outbound'
@@ -50,6 +50,7 @@ export function classifyFailure (error: unknown, direction: Refusal['direction']
     case 'StreamClosedError':
     case 'StreamStateError':
     case 'StreamBufferError':
+    case 'ConnectionReset':
       return { code: 'HANDSHAKE_CLOSED', reason: 'the other side left during the handshake; it may belong to another network', by: 'neither' }
     default:
       return { code: 'HANDSHAKE_FAILED', reason: `the handshake failed (${message})`, by: 'neither' }
@@ -80,6 +81,14 @@ export function refusalIn (error: unknown): ConclaveError | undefined {
   if (code !== undefined) return new ConclaveError(code, error.message, { next: NEXT[code], cause: error })
 
   return refusalIn(error.cause)
+}
+
+/** Of errors that have a code and no name: noise's own, and the socket's. */
+function kindOf (error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+
+  return code === 'ERR_INVALID_CRYPTO_EXCHANGE' ? 'InvalidCryptoExchangeError'
+    : code === 'ECONNRESET' || code === 'EPIPE' ? 'ConnectionReset' : undefined
 }
 
 function isAnswer (error: unknown): error is Error & Pick<Refusal, 'code' | 'reason' | 'by'> {

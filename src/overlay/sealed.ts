@@ -7,10 +7,11 @@ import { serviceCapabilities } from '@libp2p/interface'
 import { lpStream } from '@libp2p/utils'
 import { peerIdFromPublicKey } from '../../keys/identity.ts'
 import { reject } from '../../keys/verdict.ts'
-import { decodeAnswer, decodeHello, encodeAnswer, encodeHello } from '../../protocols/sealed/codec.ts'
+import { decodeAnswer, decodeHello, encodeAnswer, encodeHello, FRAMING } from '../../protocols/sealed/codec.ts'
 import {
   EXCHANGE_TIMEOUT_MS, JUDGE_TIMEOUT_MS, LINGER_MS, MAX_FRAME_BYTES, OPENING_TIMEOUT_MS, SEALED_PROTOCOL
 } from '../../protocols/sealed/constants.ts'
+import { ConclaveError } from '../errors.ts'
 import { noiseCrypto } from './noise-crypto.ts'
 import { classifyFailure, refusalError } from './sealed-errors.ts'
 import type { PeerIdStr } from '../../keys/ids.ts'
@@ -105,7 +106,7 @@ interface Deadlines {
 }
 
 /** A handshake that ended with a stated answer; `secureOne` turns it into the caller's error. */
-export class RefusedAnswer extends Error {
+class RefusedAnswer extends Error {
   readonly by: 'us' | 'them'
   readonly code: string
   readonly reason: string
@@ -121,7 +122,7 @@ export class RefusedAnswer extends Error {
 
 /** Resolves once both sides have accepted; the stream is then as if nobody had read from it. */
 async function exchange (init: SealedInit, connection: MessageStream, remote: PeerIdStr, deadlines: Deadlines): Promise<void> {
-  const frames = lpStream(connection, { maxDataLength: MAX_FRAME_BYTES, maxBufferSize: MAX_BUFFERED_BYTES })
+  const frames = lpStream(connection, { ...FRAMING, maxBufferSize: MAX_BUFFERED_BYTES })
   await frames.write(encodeHello(init.credentials()), { signal: deadlines.whole })
   const hello = await readHello(frames, deadlines.opening)
 
@@ -164,7 +165,6 @@ async function readHello (frames: LengthPrefixedStream, signal: AbortSignal): Pr
   } catch (error) {
     const name = error instanceof Error ? error.name : ''
     if (name === 'InvalidDataLengthError') return reject('HELLO_TOO_LARGE', `a Hello of more than ${MAX_FRAME_BYTES} bytes`)
-    if (name.startsWith('Invalid')) return reject('HELLO_MALFORMED', 'a Hello that cannot be read')
     if (signal.aborted) return reject('HANDSHAKE_TIMEOUT', 'no Hello came in time')
     throw error
   }
@@ -193,11 +193,9 @@ async function askJudge (init: SealedInit, remote: PeerIdStr, theirs: Credential
 
 /** A stranger learns no more of a fault of ours than that there was one. */
 function codeOf (error: unknown): { code: string, message: string } {
-  const code = error instanceof Error && 'code' in error && error.name === error.code ? String(error.code) : undefined
-
-  return code === undefined
-    ? { code: 'JUDGE_FAILED', message: 'the other side could not decide because of a fault of its own' }
-    : { code, message: (error as Error).message }
+  return error instanceof ConclaveError
+    ? { code: error.code, message: error.message }
+    : { code: 'JUDGE_FAILED', message: 'the other side could not decide because of a fault of its own' }
 }
 
 function refuse ({ code, reason }: { code: string, reason: string }): Answer & { accepted: false } {

@@ -111,7 +111,7 @@ describe('attestation', () => {
       outcomes.push(told(verifyAttestation(attestation, facts)))
       leader = { identity: next, own: { chain, attestation } }
     }
-    assert.deepEqual(outcomes.slice(0, 7), new Array(7).fill('accept'))
+    assert.deepEqual(outcomes.slice(0, 7), Array.from({ length: 7 }, () => 'accept'))
     assert.equal(outcomes.at(-1), 'ATTESTATION_TOO_LARGE')
   })
 
