@@ -2,8 +2,8 @@
  * Why what does not run does not run, with the next step: never a silent wait. Asked by people, so it may look at every job; on a
  * node that does not lead, pass a fresh memory and the connections it sees itself.
  */
-import { candidatesOf } from './candidates.ts'
-import type { PlanMemory } from './memory.ts'
+import { candidatesOf } from './plan-candidates.ts'
+import type { PlanMemory } from './plan-memory.ts'
 import { PLAN_OPTIONS, type PlanOptions } from './plan-options.ts'
 import { readPeers, type ParticipantView, type Peers } from './plan-view.ts'
 import type { JobId, Ledger, RunningJob } from '../ledger/state.ts'

@@ -8,17 +8,17 @@
  *    `apply` refuses what is stale, but gives out less than it could
  * 4. begin each term of leadership with `createPlanMemory()`
  */
-import { candidatesOf, type Candidate, type JobCandidates } from './candidates.ts'
-import { forgetEnded, type PlanMemory } from './memory.ts'
+import { candidatesOf, type Candidate, type JobCandidates } from './plan-candidates.ts'
+import { forgetEnded, type PlanMemory } from './plan-memory.ts'
 import { PLAN_OPTIONS, type PlanOptions } from './plan-options.ts'
 import { readPeers, type ParticipantView, type Peers, type Worker } from './plan-view.ts'
-import { planReleases } from './release.ts'
+import { planReleases } from './plan-releases.ts'
 import type { ReleasedAttempt } from '../ledger/command.ts'
 import type { Assignment } from '../ledger/event.ts'
 import type { JobId, Ledger, RunningJob } from '../ledger/state.ts'
 
-export { createPlanMemory } from './memory.ts'
-export type { PlanMemory } from './memory.ts'
+export { createPlanMemory } from './plan-memory.ts'
+export type { PlanMemory } from './plan-memory.ts'
 export type { ParticipantView } from './plan-view.ts'
 
 export interface PlanTime {

@@ -143,19 +143,3 @@ export function finalOutputs (ledger: Ledger, id: string): FinalOutput[] {
     .flatMap(({ task, participant, outputs }) => outputs.map(({ cid, bytes, records, holders }) => ({ task, cid, bytes, records, holders: [...new Set([participant, ...holders])] })))
     .sort((a, b) => a.task - b.task)
 }
-
-/** Every CID that a running job needs, or that is a remembered result: what a block store must not evict. Linear in all tasks. */
-export function neededCids (ledger: Ledger): Set<CidStr> {
-  const needed = new Set<CidStr>()
-  for (const job of ledger.running.values()) {
-    needed.add(job.spec.code.cid)
-    for (const input of job.spec.inputs) needed.add(input.cid)
-    for (const stage of job.stages) {
-      for (const task of stage.tasks) if (task.state === 'done') for (const output of task.outputs) needed.add(output.cid)
-    }
-  }
-  for (const job of ledger.ended.values()) {
-    for (const result of job.results) for (const output of result.outputs) needed.add(output.cid)
-  }
-  return needed
-}

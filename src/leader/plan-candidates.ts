@@ -1,5 +1,5 @@
 /** Which pending tasks of a job may be given out now, and who would rather have them. */
-import { memoryOf, taskKey, type JobMemory, type PlanMemory } from './memory.ts'
+import { memoryOf, taskKey, type JobMemory, type PlanMemory } from './plan-memory.ts'
 import { readyStages, type Peers, type Worker } from './plan-view.ts'
 import type { RunningJob, Task } from '../ledger/state.ts'
 import type { PeerIdStr } from '../../keys/ids.ts'

@@ -1,5 +1,5 @@
 /** Taking attempts back: their participant is gone, or their lease ran out. */
-import { memoryOf, taskKey, type PlanMemory } from './memory.ts'
+import { memoryOf, taskKey, type PlanMemory } from './plan-memory.ts'
 import { assignedTasks, type AssignedView, type Peers } from './plan-view.ts'
 import type { ReleasedAttempt } from '../ledger/command.ts'
 import type { JobId, Ledger } from '../ledger/state.ts'
