@@ -1,6 +1,9 @@
 /**
- * Bulk streams: a bounded duplex of bytes. Before any byte of the protocol the side that serves says yes, or no and why, in one framed
- * Reply of protocols/rpc with id 0; so whoever opens one knows that the handler has it.
+ * Bulk streams: a bounded duplex of bytes. Before any byte of the protocol the opener sends an empty frame, and the side that serves
+ * answers yes, or no and why, in one framed Reply of protocols/rpc with id 0; so whoever opens one knows that the handler has it.
+ *
+ * The opener speaks first because a stream that is answered and closed before its opener has finished negotiating fails there, whatever
+ * the answer was.
  */
 import { decodeReply, encodeErrorReply, encodeReply } from '../../protocols/rpc/codec.ts'
 import { ConclaveError } from '../errors.ts'
@@ -11,15 +14,21 @@ import type { PeerIdStr } from '../../keys/ids.ts'
 import type { Stream } from '@libp2p/interface'
 
 const MAX_GREETING_BYTES = 32 * 1024
+const GREETING_TIMEOUT_MS = 5_000
 const CLOSE_TIMEOUT_MS = 5_000
+
+const NOTHING = new Uint8Array(0)
 
 export type StreamHandler = (stream: BoundedStream, ctx: RequestContext) => Promise<void>
 
-/** @param source - what is left to read of the stream */
-function bounded (stream: Stream, source: AsyncIterable<Uint8Array>): BoundedStream {
+/** @param rest - what was read beyond the greeting, before `chunks` */
+function bounded (stream: Stream, rest: Uint8Array, chunks: AsyncGenerator<Uint8Array, void, undefined>): BoundedStream {
   let lastWrite: Promise<void> = Promise.resolve()
   return {
-    source,
+    source: (async function * () {
+      if (rest.byteLength > 0) yield rest
+      yield * chunks
+    })(),
     async write (bytes, signal) {
       const write = lastWrite.then(async () => { await writeBytes(stream, bytes, signal) })
       lastWrite = write.catch(() => undefined) // its caller hears of it; the next write meets the stream as it then is
@@ -50,14 +59,12 @@ export async function openBulk (stream: Stream, markBytes: number, signal: Abort
   const onAbort = (): void => { stream.abort(signal.reason instanceof Error ? signal.reason : streamClosed(signal.reason)) }
   signal.addEventListener('abort', onAbort)
   try {
+    await writeBytes(stream, encodeFrames([NOTHING]), signal)
     const { greeting, rest } = await readGreeting(chunks)
     const reply = decodeReply(greeting)
     if (reply.verdict !== 'accept') throw streamClosed(new Error(reply.reason))
     if ('error' in reply.value) throw reply.value.error
-    return bounded(stream, (async function * () {
-      if (rest.byteLength > 0) yield rest
-      yield * chunks
-    })())
+    return bounded(stream, rest, chunks)
   } catch (error) {
     signal.throwIfAborted()
     stream.abort(error instanceof Error ? error : streamClosed(error))
@@ -98,16 +105,20 @@ export interface BulkServerInit {
 /** The serving side. Resolves when the stream is closed or reset; never rejects. */
 export async function serveBulk (stream: Stream, init: BulkServerInit): Promise<void> {
   const reader = new BoundedReader(stream, init.markBytes)
-  const duplex = bounded(stream, reader)
+  const chunks = reader[Symbol.asyncIterator]()
   const controller = new AbortController()
   stream.addEventListener('close', event => { controller.abort(streamClosed(event.error)) })
+  const timer = setTimeout(() => { stream.abort(streamClosed(new Error('the peer opened it and said nothing'))) }, GREETING_TIMEOUT_MS)
   try {
+    const { rest } = await readGreeting(chunks)
+    clearTimeout(timer)
+    const duplex = bounded(stream, rest, chunks)
     const refusal = init.refusal()
     if (refusal !== undefined) {
       init.log({ level: 'warn', event: 'stream:refused', protocol: init.protocol, peer: init.from, code: refusal.code })
       await duplex.write(encodeFrames([encodeErrorReply(0, refusal)]))
     } else {
-      await duplex.write(encodeFrames([encodeReply(0, new Uint8Array(0))]))
+      await duplex.write(encodeFrames([encodeReply(0, NOTHING)]))
       await init.handler(duplex, { from: init.from, signal: controller.signal })
     }
     await duplex.close()
@@ -117,6 +128,8 @@ export async function serveBulk (stream: Stream, init: BulkServerInit): Promise<
       init.log({ level: 'error', event: 'stream:handler-failed', protocol: init.protocol, peer: init.from, error: String(error) })
     }
     stream.abort(error instanceof Error ? error : streamClosed(error))
+  } finally {
+    clearTimeout(timer)
   }
 }
 
