@@ -42,7 +42,7 @@ export const LAYERS: readonly Layer[] = [
   { name: 'node', files: /^src\/node[^/]*\.ts$/, may: [...BASE, ...CORES, ...SERVICES, 'data-dir'] },
   { name: 'index', files: /^src\/index\.ts$/, may: [...BASE, 'node', 'ledger'] },
   { name: 'daemon', files: /^src\/daemon\//, may: ['base', 'index', 'data-dir'] },
-  { name: 'cli', files: /^src\/cli\//, may: ['base', 'index', 'daemon'] },
+  { name: 'cli', files: /^src\/cli\//, may: ['base', 'index', 'daemon', 'data-dir'] },
   { name: 'dashboard', files: /^src\/dashboard\//, may: ['base'] }
 ]
 

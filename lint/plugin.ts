@@ -42,7 +42,7 @@ const ENDS = ['ExpressionStatement', 'VariableDeclaration', 'ImportDeclaration',
 const noSemicolon = {
   create (context: Context): Visitor {
     const check = (node: AstNode): void => {
-      if (node['declaration'] != null && node.type === 'ExportNamedDeclaration') return // its declaration is checked on its own
+      if (node['declaration'] !== null && node.type === 'ExportNamedDeclaration') return // its declaration is checked on its own
       const end = node.range[1]
       const text = context.sourceCode.text
       const at = text[end - 1] === ';' ? end - 1 : text[end] === ';' ? end : -1

@@ -126,6 +126,7 @@ export const ERRORS: Readonly<Record<string, ErrorRow>> = {
   MAX_ATTEMPTS: row('failed', 'a task failed as often as it may', 'conclave jobs --json'),
   OUTPUT_MALFORMED: row('failed', 'a result is no JSON', 'conclave status'),
   EVENTS_LOST: row('failed', 'this reader fell too far behind', 'conclave watch'),
+  DEV_FAILED: row('failed', 'a node of conclave dev did not come up', 'see its message above'),
   ABORTED: row('failed', 'the operation was given up', ''),
   CLIENT_GONE: row('failed', 'the client went away', ''),
   STOP_TIMEOUT: row('failed', 'the node did not stop in time and was ended', 'nothing: its log survives that'),

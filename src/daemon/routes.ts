@@ -30,6 +30,6 @@ export interface StatusReply extends NodeStatus { pid: number, addrs: string[], 
 export type SubmitBody = Omit<JobRequest, 'code'> & { code: string }
 
 /** One line of `/v1/jobs/<id>/follow`. Begins with `progress`, ends with `end`. */
-export type FollowLine = { event: 'progress' | 'end', info: JobInfo } | { event: 'fact', fact: JobEvent }
+export type FollowLine = { event: 'progress', info: JobInfo } | { event: 'fact', fact: JobEvent } | { event: 'end', info: JobInfo }
 
 export interface ErrorBody { code: string, message: string, next: string, details?: Record<string, unknown> }
