@@ -197,8 +197,11 @@ describe('plan', () => {
     assign(w, job, 0, 1, bob.peerId)
     plan(w.ledger, [...here(1, [ada.peerId]), away(bob.peerId)], at(0), memory)
     assert.deepEqual([memory.jobs.get(job)?.leases.size, memory.jobs.get(job)?.backoffs.size, memory.awaySince.size], [1, 1, 1])
+    const again = assign(w, job, 0, 0)
+    plan(w.ledger, here(1, [ada.peerId]), at(1), memory)
+    assert.equal(memory.jobs.get(job)?.backoffs.size, 0)
     for (const task of [0, 1]) {
-      const ref = task === 0 ? assign(w, job, 0, 0) : { job, stage: 0, task, attempt: 1 }
+      const ref = task === 0 ? again : { job, stage: 0, task, attempt: 1 }
       receive(w, [success(ref, outputsFor(w, ref))], task === 0 ? ada : bob)
     }
     plan(w.ledger, [], at(1), memory)

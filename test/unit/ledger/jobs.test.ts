@@ -175,6 +175,9 @@ describe('ledger assignments and receipts', () => {
     assert.deepEqual(typesOf(w.commit(first as Uint8Array)), ['task:assign'])
     assert.deepEqual(w.commit(second as Uint8Array), [])
     assert.equal(w.ledger.stats.staleAssignments, 1)
+    w.commit(releaseCommand(TERM, [{ ...ref, reason: 'gone' }]))
+    assert.deepEqual(w.commit(second as Uint8Array), [], 'planned before the attempt that was released')
+    assert.deepEqual(w.commit(assignCommand(TERM, [{ ...ref, attempt: 3, participant: ada.peerId, leaseMs: 1 }])), [])
   })
 
   it('refuses the orders of a term that is over', () => {

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import { createRandom, type Random } from '../../simulation/random.ts'
 import { signStatement } from '../../../keys/statement.ts'
 import { assignCommand, cancelCommand, encodeCancelRequest, encodeRevocation, failCommand, releaseCommand, revokeCommand, submitCommand } from '../../../src/ledger/command.ts'
-import { apply } from '../../../src/ledger/apply.ts'
+import { apply, type LedgerEntry } from '../../../src/ledger/apply.ts'
 import { decodeLedger, encodeLedger } from '../../../src/ledger/snapshot.ts'
 import { createLedger, type JobId, type Ledger } from '../../../src/ledger/state.ts'
 import { cidOf, fault, founder, network, outputsFor, receive, signedSpec, spec, submit, success, TERM, workerIds, workers, world, type World } from './fixture.ts'
 import type { Identity } from '../../../keys/identity.ts'
+import type { PeerIdStr } from '../../../keys/ids.ts'
 import type { AttemptRef } from '../../../src/ledger/event.ts'
 
 /** Some attempt of some job: mostly one that is out, sometimes one that never was. */
@@ -100,6 +101,22 @@ describe('ledger snapshot', () => {
       }
     })
   }
+
+  it('keeps the order of what waits, and depends on no other order', () => {
+    const w = world()
+    const job = submit(w, spec({ inputs: 5 }))
+    const [ada] = workerIds as [PeerIdStr]
+    const refs = [3, 1, 4].map((task) => ({ job, stage: 0, task, attempt: 1 }))
+    w.commit(assignCommand(TERM, refs.map((ref) => ({ ...ref, participant: ada, leaseMs: 1 }))))
+    w.commit(assignCommand(TERM, [{ job, stage: 0, task: 0, attempt: 1, participant: workerIds[1] as PeerIdStr, leaseMs: 1 }]))
+    w.commit(releaseCommand(TERM, [{ ...refs[2] as AttemptRef, reason: 'gone' }, { job, stage: 0, task: 0, attempt: 1, reason: 'gone' }]))
+    const restored = decodeLedger(encodeLedger(w.ledger))
+    assert.deepEqual([...restored.running.get(job)?.stages[0]?.pending ?? []], [2, 4, 0])
+    // a revocation takes back tasks that were assigned in another order than they were restored in
+    w.commit(revokeCommand(signStatement(founder, 'revocation', encodeRevocation(network, ada, 0)), []))
+    apply(restored, w.log.at(-1) as LedgerEntry)
+    for (const ledger of [w.ledger, restored]) assert.deepEqual([...ledger.running.get(job)?.stages[0]?.pending ?? []], [2, 4, 0, 1, 3])
+  })
 
   it('applies an entry once and refuses a gap', () => {
     const w = world()
