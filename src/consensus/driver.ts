@@ -276,22 +276,24 @@ class Replica implements Consensus {
       return
     }
     this.#acquaintances.meet(from, frame.value.incarnation, this.#conf)
-    for (const message of frame.value.messages) this.#step(message, frame.value)
+    const refusals = frame.value.messages.map(message => this.#step(message, frame.value))
+    // an empty frame tells the sender whom it really speaks to, and is never answered
+    if (refusals.includes('selfWiped')) this.#sender.introduce(from)
   }
 
-  /** @returns whether the core took the message */
-  #step (message: Message, envelope: Envelope): boolean {
+  /** @returns why the message had no effect, if it was refused */
+  #step (message: Message, envelope: Envelope): string | undefined {
     const isLogEmpty = this.#conf.voters.length === 0 && this.#raft.status().lastIndex === 0
     const refusal = this.#acquaintances.judge(message, envelope, isLogEmpty)
     if (refusal !== undefined) {
       this.#init.log({ level: 'warn', event: 'raft:incarnation', peer: message.from, type: message.type, refusal })
-      return false
+      return refusal
     }
     const verdict = this.#raft.step(message)
     if (verdict.verdict === 'accept') {
       if (this.#lastHeardMs.has(message.from)) this.#lastHeardMs.set(message.from, this.#init.clock.nowMs())
     } else this.#init.log({ level: 'warn', event: 'raft:message-rejected', peer: message.from, type: message.type, code: verdict.code, reason: verdict.reason })
-    return verdict.verdict === 'accept'
+    return verdict.verdict === 'accept' ? undefined : verdict.code
   }
 
   async #onSnapshot (from: RaftId, payload: Uint8Array): Promise<void> {
@@ -304,7 +306,7 @@ class Replica implements Consensus {
     const done = this.#snapshots.receive(message.snapshot, data)
     this.#mailbox.post(() => {
       this.#acquaintances.meet(from, transfer.value.incarnation, this.#conf)
-      if (!this.#step(message, transfer.value)) this.#snapshots.settleIncoming(new ConclaveError('SNAPSHOT_REFUSED', 'the replica does not take it'))
+      if (this.#step(message, transfer.value) !== undefined) this.#snapshots.settleIncoming(new ConclaveError('SNAPSHOT_REFUSED', 'the replica does not take it'))
       else this.#isSnapshotStepped = true
     })
     await done

@@ -43,6 +43,11 @@ export class Sender {
     for (const [peer, queue] of byPeer) this.#sendFrames(peer, queue)
   }
 
+  /** A frame without messages: who this node is now. */
+  introduce (peer: RaftId): void {
+    this.#init.transport.send(peer, encodeFrame({ ...this.#init.acquaintances.envelopeTo(peer), messages: [] }))
+  }
+
   /** Aborts transfers and waits for their end. */
   async stop (): Promise<void> {
     this.#stopping.abort(new Error('consensus stops'))

@@ -15,6 +15,8 @@ export class MemoryNetwork {
   /** sees every frame that is handed to the network */
   onSend: (from: RaftId, to: RaftId, frame: Uint8Array) => void = () => {}
   snapshotsSent = 0
+  /** awaited before a snapshot arrives */
+  onSnapshot: () => Promise<void> = async () => {}
   readonly #onDelivery: () => void
 
   constructor (onDelivery: () => void) { this.#onDelivery = onDelivery }
@@ -38,6 +40,7 @@ export class MemoryNetwork {
         const peer = this.#nodes.get(to)
         if (peer === undefined || !this.isOpen(id, to)) throw new Error('not connected')
         this.snapshotsSent++
+        await this.onSnapshot()
         await peer.onSnapshot(id, payload.slice())
       },
       onSnapshot: listener => { Object.assign(node, { onSnapshot: listener }) }
@@ -93,15 +96,15 @@ export class Group {
   async start (id: RaftId, options: GroupOptions = {}): Promise<Node> {
     const machine = new ListMachine()
     const events: ConsensusEvent[] = []
+    const { bootstrapVoters = this.#founders, ...settings } = { ...this.#options(id), ...options }
     const consensus = await createConsensus({
       id,
       dir: '',
-      ...(this.#founders.includes(id) ? { bootstrapVoters: this.#founders } : {}),
+      ...(bootstrapVoters.includes(id) ? { bootstrapVoters } : {}),
       transport: this.network.transport(id),
       machine,
       timing: { tickMs: 30 },
-      ...this.#options(id),
-      ...options
+      ...settings
     })
     const node = { id, machine, consensus, events }
     this.nodes.set(id, node)
