@@ -1,5 +1,6 @@
 /** What the planner is told about the peers, and what it makes of it before it gives out tasks. */
 import { isReady, type Ledger, type RunningJob, type Stage, type Task } from '../ledger/state.ts'
+import { can } from '../ledger/view.ts'
 import type { PeerIdStr } from '../../keys/ids.ts'
 
 /** A peer as the leader sees it; `slots` 0 for one that holds blocks but takes no work. */
@@ -35,8 +36,7 @@ export function readPeers (ledger: Ledger, participants: readonly ParticipantVie
   for (const { peerId, slots, isDraining, isConnected } of participants) {
     if (!isConnected) continue
     connected.add(peerId)
-    const mayWork = ledger.members.get(peerId)?.capabilities.includes('work') === true
-    if (mayWork && !isDraining && slots > 0) workers.set(peerId, { peerId, slots, room: slots + prefetch })
+    if (can(ledger, peerId, 'work') && !isDraining && slots > 0) workers.set(peerId, { peerId, slots, room: slots + prefetch })
   }
   for (const { job, stage, task } of assignedTasks(ledger)) {
     const worker = workers.get(task.participant)

@@ -13,8 +13,7 @@ import { accept, ignore, reject, type Verdict } from '../../keys/verdict.ts'
 import { judgeCancel, judgeSubmission, type Submission } from './jobs.ts'
 import { judgeReceipt, judgeReceiptBatch } from './judge.ts'
 import { judgeAdmission, judgeRenewal, judgeRevocation } from './members.ts'
-import { findJob, type Ledger, type RunningJob, type Signed } from './state.ts'
-import { jobIdOf } from './job-id.ts'
+import type { Ledger, RunningJob, Signed } from './state.ts'
 import type { PeerIdStr } from '../../keys/ids.ts'
 
 type Domain = typeof STATEMENT_DOMAINS[keyof typeof STATEMENT_DOMAINS]
@@ -45,12 +44,6 @@ export function checkSubmit (ledger: Ledger, signed: Signed, nowMs: number): Ver
   if (createdAtMs > nowMs + LEDGER_LIMITS.maxFutureMs) return reject('SPEC_CLOCK', 'the job is dated in the future: is a clock wrong?')
   if (createdAtMs < nowMs - LEDGER_LIMITS.maxSpecAgeMs) return reject('SPEC_STALE', 'the job was signed more than a day ago: submit it anew')
   return submission
-}
-
-/** The id under which this signed spec runs or ran, or undefined: for a submission that was ignored as known. */
-export function submittedJob (ledger: Ledger, signed: Signed): Submission['id'] | undefined {
-  const id = jobIdOf(signed.payload)
-  return findJob(ledger, id) === undefined ? undefined : id
 }
 
 /**

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { signStatement } from '../../../keys/statement.ts'
-import { checkCancel, checkReceipts, checkSubmit, submittedJob } from '../../../src/ledger/check.ts'
+import { checkCancel, checkReceipts, checkSubmit } from '../../../src/ledger/check.ts'
 import { encodeCancelRequest, encodeReceiptBatch, submitCommand } from '../../../src/ledger/command.ts'
 import { encodeJobSpec } from '../../../src/ledger/job-spec.ts'
 import { assign, founder, network, NOW, outputsFor, person, receive, run, signedReceipts, signedSpec, spec, submit, success, workers, world } from './fixture.ts'
@@ -17,10 +17,8 @@ describe('checks before a proposal', () => {
     const w = world()
     const signed = signedSpec(spec())
     assert.equal(told(checkSubmit(w.ledger, signed, NOW)), 'accept')
-    assert.equal(submittedJob(w.ledger, signed), undefined)
     w.commit(submitCommand(signed))
     assert.equal(told(checkSubmit(w.ledger, signed, NOW)), 'ignore ALREADY_SUBMITTED')
-    assert.ok(submittedJob(w.ledger, signed))
   })
 
   const w = world()
