@@ -95,13 +95,15 @@ class Simulation implements World {
     this.createRaft = create
     this.sendsEarly = this.random.chance(0.5)
     this.snapshotEvery = this.random.pick([10, 50, 300])
+    const maxAppendBytes = this.random.pick([1, 150, 5000])
     this.config = {
       electionTicks: ELECTION_TICKS,
       heartbeatTicks: this.random.pick([1, 2, 3]),
       maxInflightMessages: this.random.pick([1, 3, 16]),
       maxInflightBytes: this.random.pick([200, 10_000]),
-      maxAppendBytes: this.random.pick([1, 150, 5000]),
-      maxUncommittedBytes: this.random.pick([600, 100_000]),
+      maxAppendBytes,
+      // one entry at a time works off no backlog within the bound
+      maxUncommittedBytes: maxAppendBytes === 1 ? 2000 : this.random.pick([600, 100_000]),
       maxEntryBytes: 64,
       maxApplyBytes: this.random.pick([100, 1_000_000]),
       maxPendingReads: 20,
