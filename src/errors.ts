@@ -77,7 +77,6 @@ export const ERRORS: Readonly<Record<string, ErrorRow>> = {
   TICKET_DAMAGED: row('denied', 'the ticket has a typing error', 'copy it again; the position is told'),
   TICKET_INVALID: row('denied', 'the ticket cannot be used', 'ask for a new one: conclave invite'),
   TICKET_EXPIRED: row('denied', 'the ticket is too old', 'ask for a new one: conclave invite'),
-  GRANT_USED: row('denied', 'the ticket has been used as often as it allows', 'ask for a new one: conclave invite'),
   GRANT_USED_UP: row('denied', 'the ticket has been used as often as it allows', 'ask for a new one: conclave invite'),
   GRANT_EXPIRED: row('denied', 'the ticket is too old', 'ask for a new one: conclave invite'),
   OTHER_NETWORK: row('denied', 'the data directory belongs to another network', 'conclave up --data-dir DIR -'),
@@ -161,6 +160,7 @@ const FAMILIES: ReadonlyArray<readonly [prefix: string, row: ErrorRow]> = [
   ['JOBS_', row('busy', 'the network holds as many jobs as it may', 'wait for jobs to end: conclave jobs')],
   ['INPUT_', row('input', 'an input cannot be used', 'conclave run --help')],
   ['SANDBOX_', row('internal', 'the sandbox failed', 'conclave status')],
+  ['OUTBOX_', row('busy', 'the outbox of receipts failed or is full', 'check the disk, then conclave up')],
   ['LOG_', row('internal', 'the consensus log failed', 'check the disk, then conclave up')]
 ]
 
@@ -168,7 +168,8 @@ const UNKNOWN = row('failed', 'the operation failed', 'conclave status')
 
 /** @returns the row of a code; every code has one */
 export function explain (code: string): ErrorRow {
-  return ERRORS[code] ?? FAMILIES.find(([prefix]) => code.startsWith(prefix))?.[1] ?? UNKNOWN
+  const exact = Object.hasOwn(ERRORS, code) ? ERRORS[code] : undefined
+  return exact ?? FAMILIES.find(([prefix]) => code.startsWith(prefix))?.[1] ?? UNKNOWN
 }
 
 /** @returns the exit code of the `conclave` command for this error code */

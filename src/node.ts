@@ -20,6 +20,7 @@ import { lockDataDir } from './data-dir.ts'
 import { createDoorman } from './doorman.ts'
 import { createEntrance } from './entrance.ts'
 import { ConclaveError } from './errors.ts'
+import { keepPorts, recallPorts } from './listen-ports.ts'
 import { createLeader } from './leader/leader.ts'
 import { createRoute } from './leader/route.ts'
 import { createServices } from './leader/services.ts'
@@ -54,7 +55,7 @@ export interface NodeOptions extends JoinOptions { config?: NodeConfig }
  * Start a node: of the network that `dataDir` belongs to, of the ticket's network, or of a new one.
  *
  * @returns once it is a member: at once for one that was before, after its admission for a joiner
- * @throws TICKET_*, GRANT_USED and the other refusals of the handshake, JOIN_TIMEOUT, DATA_DIR_IN_USE, KEY_FILE_*, LOG_*, LISTEN_FAILED,
+ * @throws TICKET_*, GRANT_USED_UP and the other refusals of the handshake, JOIN_TIMEOUT, DATA_DIR_IN_USE, KEY_FILE_*, LOG_*, LISTEN_FAILED,
  *   SANDBOX_*; the signal's reason. Nothing is left running then.
  */
 export async function createNode (options: NodeOptions): Promise<ConclaveNode> {
@@ -87,6 +88,7 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
   const { identity } = await loadOrCreateIdentity(path.join(dataDir, 'identity.key'))
   const self = identity.peerId
   const membership = await acquireMembership(dataDir, identity, options.ticket, wallMs())
+  const listen = options.listen ?? DEFAULT_LISTEN
   const slots = options.slots ?? Math.max(1, availableParallelism() - 1)
 
   const store = await openBlockStore(path.join(dataDir, 'blocks'), { maxBytes: config.blocks.maxBytes, log: blockLog(log) })
@@ -108,13 +110,13 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
   })
   const overlay = createOverlay({
     identity,
-    encrypter: sealed({ fence: membership.fence, credentials: membership.credentials, judge: doorman.judge, onRefused: (refusal) => { log({ level: 'info', event: 'peer:refuse', ...refusal }) } }),
-    listen: options.listen ?? DEFAULT_LISTEN,
+    encrypter: sealed({ fence: membership.fence, credentials: membership.credentials, judge: doorman.judge, onRefused: (refusal) => { log({ level: 'info', event: 'peer:refuse', code: refusal.code, reason: refusal.reason, by: refusal.by, direction: refusal.direction, remote: refusal.remote, addr: refusal.addr }) } }),
+    listen: await recallPorts(dataDir, listen),
     datastoreDir: dataDir,
     networkId: membership.network,
     isMember: doorman.isMember,
     can: doorman.can,
-    log: ({ level, name, message, details }) => { log({ level, event: name, ...details, ...(message === undefined ? {} : { message }) }) }
+    log
   })
   const exchange = createExchange({ overlay, store, log: blockLog(log) })
 
@@ -219,8 +221,9 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
     }
   })
 
-  await overlay.start()
   closers.push(async () => { await overlay.stop() })
+  await overlay.start()
+  await keepPorts(dataDir, listen, overlay.addrs())
   consensus.start()
   await follow.start()
   closers.push(async () => { await follow.stop() }, async () => { await leader.stop() }, async () => { await participant.stop() }, async () => { await replicaFile.stop() })

@@ -67,13 +67,20 @@ export function createLeader (init: LeaderInit): Leader {
     return role === 'leader' && replica.ledger.term === term
   }
 
-  /** Who ever advertised to this node, sorted by peer id: whether they are here, `plan` judges with its grace. */
+  /**
+   * Who advertised to this node, and who is only connected (it may hold blocks), sorted by peer id. How long somebody may be away, `plan`
+   * judges with its grace.
+   */
   function participants (): ParticipantView[] {
     const now = nowMs()
-    return [...seen].map(([peerId, { slots, isDraining, atMs }]) => {
+    const views: ParticipantView[] = [...seen].map(([peerId, { slots, isDraining, atMs }]) => {
       const isConnected = (peerId === overlay.peerId || overlay.isConnected(peerId)) && now - atMs < config.leader.silentMs
       return { peerId, slots, isDraining, isConnected }
-    }).sort((a, b) => a.peerId < b.peerId ? -1 : 1)
+    })
+    for (const { peerId } of overlay.peers()) {
+      if (!seen.has(peerId)) views.push({ peerId, slots: 0, isDraining: false, isConnected: true })
+    }
+    return views.sort((a, b) => a.peerId < b.peerId ? -1 : 1)
   }
 
   async function planOnce (): Promise<void> {

@@ -74,7 +74,7 @@ export function createServices (init: ServicesInit): LeaderServices {
       await propose(admitCommand(chain, atMs), signal)
     }
     const member = replica.ledger.members.get(subject)
-    if (member === undefined) throw new ConclaveError('GRANT_USED', 'this ticket has been used as often as it allows', { next: 'ask for a new ticket: conclave invite' })
+    if (member === undefined) throw new ConclaveError('GRANT_USED_UP', 'this ticket has been used as often as it allows', { next: 'ask for a new ticket: conclave invite' })
     const { network, term } = replica.ledger
     const attestation = attest(identity, init.credentials(), { network, peer: subject, grant: member.grantId ?? '', index: member.admittedAt, term })
     return { peers: [], chain: [], attestation: new Uint8Array(attestation), index: member.admittedAt }

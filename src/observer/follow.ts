@@ -3,20 +3,18 @@
  * voter. Ordering is pure (`order.ts`); here are its clock and its questions.
  */
 import type { PeerIdStr } from '../../keys/ids.ts'
-import { accept, ignore, reject } from '../../keys/verdict.ts'
-import { Notice, SyncReply, SyncRequest } from '../../protocols/sync/messages.js'
-import type { Head } from '../../protocols/sync/messages.js'
+import { SyncReply, SyncRequest } from '../../protocols/sync/messages.js'
+import type { Head, Notice } from '../../protocols/sync/messages.js'
 import type { LogEvent } from '../api.ts'
 import { PROTOCOL } from '../config.ts'
 import type { NodeConfig } from '../config.ts'
 import { ConclaveError } from '../errors.ts'
 import type { Overlay } from '../overlay/overlay.ts'
+import { NOTICE_LIMITS, judgeNotice } from './notice.ts'
 import { createOrder, gapOf, ingest, jump, learnHead } from './order.ts'
 import type { Replica } from './replica.ts'
 import { MAX_REPLY_BYTES } from './serve.ts'
 
-/** Entries and voters in one notice or reply. */
-const LIMITS = { entries: 8192, head: { voters: 16 } }
 const MAX_SNAPSHOT_BYTES = 256 << 20
 
 export interface FollowInit {
@@ -70,22 +68,12 @@ export function createFollow (init: FollowInit): Follow {
   }
 
   async function subscribe (topic: 'tasks' | 'results'): Promise<void> {
-    await overlay.subscribe(topic, (payload, { author }) => {
-      const notice = Notice.decode(payload, { limits: LIMITS })
-      if (notice.head === undefined || notice.head.leader !== author) return // a participant's hint
-      hear(notice.head)
-      take(notice.entries)
-    }, (payload, { author, term }) => {
-      try {
-        const notice = Notice.decode(payload, { limits: LIMITS })
-        if (notice.head?.leader === author && notice.head.term !== term) return reject('TERM_MISMATCH', 'the notice and its envelope disagree about the term')
-        if (notice.head?.leader !== author && notice.entries.length > 0) return reject('NOT_A_LEADER', 'committed entries from a peer that does not claim to lead')
-        if (notice.head?.leader === author && term < head.term) return ignore('STALE_TERM', `term ${term} is over`)
-        return accept(undefined)
-      } catch {
-        return reject('NOTICE_UNDECODABLE', 'the notice does not decode')
-      }
-    })
+    await overlay.subscribe(topic, (payload, envelope) => {
+      const verdict = judgeNotice(payload, envelope, head.term)
+      if (verdict.verdict !== 'accept' || verdict.value.head?.leader !== envelope.author) return // a participant's hint
+      hear(verdict.value.head)
+      take(verdict.value.entries)
+    }, (payload, envelope) => judgeNotice(payload, envelope, head.term))
   }
 
   /** Voters first, each asked in turn. */
@@ -98,7 +86,7 @@ export function createFollow (init: FollowInit): Follow {
 
   async function ask (peer: PeerIdStr, request: Partial<SyncRequest>): Promise<SyncReply> {
     const bytes = await overlay.request(peer, PROTOCOL.sync, SyncRequest.encode(request), { signal: stopping.signal, timeoutMs: init.requestTimeoutMs })
-    return SyncReply.decode(bytes, { limits: LIMITS })
+    return SyncReply.decode(bytes, { limits: NOTICE_LIMITS })
   }
 
   /** Ask one voter for what follows our replica, until it has no more. */

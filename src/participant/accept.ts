@@ -7,7 +7,6 @@
  * 3. carry out actions in order: `stop` kills the code and drops what it made, `forget` deletes the outbox entry, `start` fetches and runs
  * 4. when an attempt has its receipt in the durable outbox, `finished` — before the receipt is sent
  */
-import { ignore, accept as accepted, type Verdict } from '../../keys/verdict.ts'
 import type { PeerIdStr } from '../../keys/ids.ts'
 import type { AttemptRef, LedgerEvent } from '../ledger/event.ts'
 import type { JobId, Ledger } from '../ledger/state.ts'
@@ -27,8 +26,6 @@ export interface Acceptance {
   readonly running: Map<string, AttemptRef>
   /** attempts whose receipt waits to be committed, by task and attempt */
   readonly outbox: Map<string, AttemptRef>
-  /** the highest term seen, from the ledger or from a leader's hint */
-  maxTerm: number
 }
 
 const taskName = ({ job, stage, task }: Omit<AttemptRef, 'attempt'>): string => `${job}/${stage}/${task}`
@@ -37,7 +34,7 @@ const refOf = ({ job, stage, task, attempt }: AttemptRef): AttemptRef => ({ job,
 
 /** @param outbox - attempts whose receipts were found in the durable outbox */
 export function createAcceptance (self: PeerIdStr, outbox: Iterable<AttemptRef>): Acceptance {
-  return { self, running: new Map(), outbox: new Map([...outbox].map((ref) => [attemptName(ref), refOf(ref)])), maxTerm: 0 }
+  return { self, running: new Map(), outbox: new Map([...outbox].map((ref) => [attemptName(ref), refOf(ref)])) }
 }
 
 /** What to do after an entry was applied. */
@@ -141,15 +138,4 @@ export function finished (state: Acceptance, attempt: AttemptRef): boolean {
   state.running.delete(taskName(attempt))
   state.outbox.set(attemptName(attempt), refOf(attempt))
   return true
-}
-
-/**
- * Fence a leader's hint: whoever speaks with an older term than one that was seen no longer leads.
- *
- * @returns `ignore` STALE_TERM, or `accept`; then the term is the newest seen
- */
-export function fence (state: Acceptance, term: number): Verdict {
-  if (term < state.maxTerm) return ignore('STALE_TERM', `term ${term} is over, ${state.maxTerm} was seen`)
-  state.maxTerm = term
-  return accepted(undefined)
 }

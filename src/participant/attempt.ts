@@ -12,7 +12,7 @@ import type { AttemptRef } from '../ledger/event.ts'
 import type { CidStr, Ledger, RunningJob, StageSpec, TaskOutput } from '../ledger/state.ts'
 import { codeOf, taskInputs } from '../ledger/view.ts'
 import type { TaskInput } from '../ledger/view.ts'
-import type { Executors, TaskOutcome } from './sandbox/executors.ts'
+import type { Executors } from './sandbox/executors.ts'
 
 /** Blocks of one task that are fetched at the same time. */
 const MAX_FETCHES = 8
@@ -99,7 +99,7 @@ export async function runAttempt (init: AttemptInit, plan: AttemptPlan, signal: 
     nowMs: job.spec.createdAtMs
   }, signal)
   signal.throwIfAborted()
-  if (!outcome.ok) return { ...ref, ok: false, fault: { ...outcome.fault, message: withPlace(plan, outcome), missing: [] } }
+  if (!outcome.ok) return { ...ref, ok: false, fault: { ...outcome.fault, missing: [] } }
   return { ...ref, ok: true, outputs: await storeOutputs(init, plan, outcome.outputs, signal), counters: outcome.counters }
 }
 
@@ -110,14 +110,6 @@ function fault (ref: AttemptRef, code: 'memory', message: string): AttemptReceip
 /** The receipt of an attempt whose blocks nobody gave. */
 export function missingReceipt (ref: AttemptRef, missing: readonly CidStr[]): AttemptReceipt {
   return { ...ref, ok: false, fault: { code: 'missing', message: `no holder gave ${missing.length} block${missing.length === 1 ? '' : 's'}`, record: 0, missing } }
-}
-
-/** A fault at a record of a map task names the file and the line where its input began, so that a person can find it. */
-function withPlace (plan: AttemptPlan, outcome: TaskOutcome & { ok: false }): string {
-  const { message, record } = outcome.fault
-  const input = plan.ref.stage === 0 ? plan.job.spec.inputs[plan.ref.task] : undefined
-  if (input === undefined || record === 0) return message
-  return `${message} (record ${record} of the input that begins at ${input.source}:${input.firstRecord})`
 }
 
 async function storeOutputs (init: AttemptInit, plan: AttemptPlan, outputs: ReadonlyArray<{ partition: number, bytes: Uint8Array, records: number }>, signal: AbortSignal): Promise<TaskOutput[]> {

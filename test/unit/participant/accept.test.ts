@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { accept, createAcceptance, fence, finished, reconcile, type AcceptAction, type Acceptance } from '../../../src/participant/accept.ts'
+import { accept, createAcceptance, finished, reconcile, type AcceptAction, type Acceptance } from '../../../src/participant/accept.ts'
 import { assignCommand, failCommand, receiptsCommand, releaseCommand } from '../../../src/ledger/command.ts'
 import { outputsFor, run, signedReceipts, spec, submit, success, TERM, workers, world, type World } from '../ledger/fixture.ts'
 import type { Identity } from '../../../keys/identity.ts'
@@ -77,10 +77,4 @@ describe('participant accept', () => {
     assert.deepEqual(told(reconcile(restarted, w.ledger)), ['stop 0/0/2'])
   })
 
-  it('ignores hints of a term that is over', () => {
-    const { state } = setup()
-    assert.equal(fence(state, 5).verdict, 'accept')
-    assert.equal(fence(state, 4).verdict, 'ignore')
-    assert.equal(fence(state, 5).verdict, 'accept')
-  })
 })
