@@ -20,7 +20,7 @@ export interface ControlInit {
   version: string
   /** somebody asked the daemon to stop; called at most once, after the answer is out */
   onStop: () => void
-  limits?: Partial<typeof LIMITS>
+  limits?: Partial<Limits>
 }
 
 export interface ControlServer {
@@ -28,6 +28,7 @@ export interface ControlServer {
   stop (): Promise<void>
 }
 
+type Limits = Record<keyof typeof LIMITS, number>
 interface Call { request: IncomingMessage, response: ServerResponse, url: URL, id: string, signal: AbortSignal }
 type Route = (call: Call) => Promise<unknown>
 /** A route's reply that is streamed line by line. */
@@ -35,7 +36,7 @@ class Lines { readonly lines: AsyncIterable<unknown>; constructor (lines: AsyncI
 
 /** Listens before it resolves. @throws CONTROL_SOCKET_FAILED */
 export async function serveControl (init: ControlInit): Promise<ControlServer> {
-  const limits = { ...LIMITS, ...init.limits }
+  const limits: Limits = { ...LIMITS, ...init.limits }
   const stopping = new AbortController()
   const routes = routesOf(init, limits)
   const server = http.createServer({ requestTimeout: limits.requestTimeoutMs, headersTimeout: limits.requestTimeoutMs, keepAliveTimeout: 1000 }, (request, response) => {
@@ -114,7 +115,7 @@ function match (routes: ReadonlyMap<string, Route>, method: string, pathname: st
   }
 }
 
-function routesOf (init: ControlInit, limits: typeof LIMITS): ReadonlyMap<string, Route> {
+function routesOf (init: ControlInit, limits: Limits): ReadonlyMap<string, Route> {
   const { node } = init
   let stopAsked = false
   const status = (): StatusReply => ({ ...node.status(), pid: process.pid, addrs: node.addrs(), dataDir: node.dataDir, version: init.version })

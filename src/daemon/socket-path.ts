@@ -46,7 +46,7 @@ export async function readControl (dataDir: string): Promise<Control | undefined
   }
   try {
     const value: unknown = JSON.parse(text)
-    const { pid, socket } = value as Partial<Control>
+    const { pid, socket } = (value ?? {}) as Partial<Control>
     return typeof pid === 'number' && typeof socket === 'string' ? { pid, socket } : undefined
   } catch (error) {
     if (error instanceof SyntaxError) return undefined
