@@ -8,6 +8,7 @@ import type { Verdict } from '../../keys/verdict.ts'
 import type { TopicName } from '../../protocols/gossip/constants.ts'
 import type { MessageKind } from '../../protocols/policy.ts'
 import type { OverlayLimits } from './limits.ts'
+import type { NoiseComponents } from '@chainsafe/libp2p-noise'
 import type { ConnectionEncrypter } from '@libp2p/interface'
 
 /** A fact for the node's log. `event` is `noun:verb`; the other fields are small, JSON-serialisable and free of secrets. */
@@ -20,7 +21,7 @@ export interface LogEvent {
 export interface OverlayInit {
   identity: Identity
   /** `sealed(...)`; given libp2p's components, makes the one encrypter that this node speaks */
-  encrypter: (components: any) => ConnectionEncrypter
+  encrypter: (components: NoiseComponents) => ConnectionEncrypter
   /** multiaddrs without peer id; `/ip4/127.0.0.1/tcp/0` takes a free port; empty: dials only */
   listen: string[]
   /** holds the peer store (a Level database in `peers/`) and the gossip marks; absent: nothing is remembered across restarts */

@@ -1,8 +1,7 @@
 /**
  * Overlays on loopback for tests: real sockets, plain Noise instead of the sealed handshake, everybody a member unless told otherwise.
  */
-import { once } from 'node:events'
-import { EventEmitter } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { noise } from '@chainsafe/libp2p-noise'
 import { generateIdentity } from '../../keys/identity.ts'
 import { createOverlay } from '../../src/overlay/create.ts'
@@ -95,8 +94,13 @@ export async function peerEvent (overlay: Overlay, type: PeerEvent['type'], peer
   })
 }
 
+interface Heard {
+  /** @param skip - a text that may have been published more than once, not to be told of */
+  next: (skip?: string) => Promise<{ text: string, author: PeerIdStr, term: number }>
+}
+
 /** Gossip that an overlay takes, one message at a time, in the order in which it came. */
-export async function listen (overlay: Overlay, topic: 'tasks' | 'results'): Promise<{ next: () => Promise<{ text: string, author: PeerIdStr, term: number }> }> {
+export async function listen (overlay: Overlay, topic: 'tasks' | 'results'): Promise<Heard> {
   const events = new EventEmitter()
   const queue: Array<{ text: string, author: PeerIdStr, term: number }> = []
   await overlay.subscribe(topic, (payload, { author, term }) => {
@@ -104,15 +108,18 @@ export async function listen (overlay: Overlay, topic: 'tasks' | 'results'): Pro
     events.emit('message')
   }, () => ({ verdict: 'accept', value: undefined }))
   return {
-    async next () {
+    async next (skip = '') {
       const signal = soon()
-      while (queue.length === 0) await once(events, 'message', { signal })
-      return queue.shift() ?? { text: '', author: '' as PeerIdStr, term: 0 }
+      while (true) {
+        const message = queue.shift()
+        if (message !== undefined && message.text !== skip) return message
+        if (message === undefined) await once(events, 'message', { signal })
+      }
     }
   }
 }
 
-/** Publish until a neighbour was there to take it: right after a connect, subscriptions are still on their way. */
+/** Publish, perhaps several times, until so many neighbours were there to take it: right after a connect, subscriptions are still on their way. */
 export async function publish (overlay: Overlay, topic: 'tasks' | 'results', text: string, recipients = 1): Promise<void> {
   const signal = soon()
   while ((await overlay.publish(topic, Buffer.from(text), 1)).recipients < recipients) {

@@ -13,8 +13,7 @@ import type { PeerEvent } from '../../src/overlay/overlay.ts'
 const ECHO = '/conclave/test-echo/1'
 const CHILD = path.join(import.meta.dirname, 'overlay-child.ts')
 
-describe('overlay peers', function () {
-  this.timeout(30_000)
+describe('overlay peers', () => {
   const mesh = new Mesh()
   const children: ChildProcess[] = []
   const dirs: string[] = []
@@ -160,8 +159,7 @@ describe('overlay peers', function () {
   })
 })
 
-describe('an overlay', function () {
-  this.timeout(30_000)
+describe('an overlay', () => {
   const mesh = new Mesh()
   afterEach(async () => { await mesh.stop() })
 

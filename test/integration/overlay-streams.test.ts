@@ -19,8 +19,7 @@ async function readAll (source: AsyncIterable<Uint8Array>): Promise<{ bytes: num
   return { bytes, digest: hash.digest('hex') }
 }
 
-describe('overlay bulk streams', function () {
-  this.timeout(30_000)
+describe('overlay bulk streams', () => {
   const mesh = new Mesh()
   let server: TestOverlay
   let client: TestOverlay
@@ -149,8 +148,7 @@ describe('overlay bulk streams', function () {
   })
 })
 
-describe('overlay frames', function () {
-  this.timeout(30_000)
+describe('overlay frames', () => {
   const mesh = new Mesh()
   let a: TestOverlay
   let b: TestOverlay
