@@ -8,6 +8,7 @@ export class Mailbox {
   #bytes = 0
   #ticks = 0
   #wake: (() => void) | undefined
+  #isClosed = false
 
   /** @param maxBytes - of inputs that were posted with a size */
   constructor (maxBytes: number) {
@@ -16,9 +17,10 @@ export class Mailbox {
 
   /**
    * @param bytes - memory that waits with it; 0 for what has a limit of its own
-   * @returns false where the box is full: the input is dropped
+   * @returns false where the box is full or closed: the input is dropped
    */
   post (input: () => void, bytes = 0): boolean {
+    if (this.#isClosed) return false
     if (bytes > 0 && this.#bytes + bytes > this.#maxBytes) return false
     this.#bytes += bytes
     this.#inputs.push(input)
@@ -39,6 +41,12 @@ export class Mailbox {
     this.#bytes = 0
     this.#ticks = 0
     return taken
+  }
+
+  /** Nothing comes in any more. */
+  close (): void {
+    this.#isClosed = true
+    this.take()
   }
 
   /** Resolves when something is there. One waiter. */

@@ -95,7 +95,10 @@ export class Sender {
     let ok = false
     try {
       const payload = encodeSnapshotTransfer({ ...acquaintances.envelopeTo(peer), message, data })
-      await transport.sendSnapshot(peer, payload, AbortSignal.any([timeout.signal, this.#stopping.signal]))
+      const signal = AbortSignal.any([timeout.signal, this.#stopping.signal])
+      // the deadline holds even where the transport is deaf to it
+      const aborted = new Promise<never>((_, reject) => { signal.addEventListener('abort', () => { reject(signal.reason) }) })
+      await Promise.race([transport.sendSnapshot(peer, payload, signal), aborted])
       ok = true
       log({ level: 'info', event: 'raft:snapshot-sent', peer, bytes: data.length, ms: Math.round(clock.nowMs() - startedMs) })
     } catch (error) {

@@ -56,10 +56,19 @@ export class Snapshots {
   begin (meta: SnapshotMeta, data: Uint8Array, done: (error?: unknown) => void): void {
     this.#entriesSince = 0
     this.#bytesSince = 0
-    this.#writing = this.#store.writeSnapshot(meta, data).then(
-      () => { this.#writing = undefined; this.#written = { meta, data }; done() },
-      (error: unknown) => { this.#writing = undefined; done(error) }
-    )
+    this.#writing = this.#write(meta, data, done)
+  }
+
+  async #write (meta: SnapshotMeta, data: Uint8Array, done: (error?: unknown) => void): Promise<void> {
+    let failure: unknown
+    try {
+      await this.#store.writeSnapshot(meta, data)
+      this.#written = { meta, data }
+    } catch (error) {
+      failure = error
+    }
+    this.#writing = undefined
+    done(failure)
   }
 
   /**
