@@ -11,6 +11,9 @@ import type { Session } from './session.ts'
 import type { BlockStore } from './store.ts'
 import type { PeerIdStr } from '../../keys/ids.ts'
 
+/** Blocks of one put that are being written to the disk while the next one is read. */
+const WRITES_AT_ONCE = 4
+
 export interface ServeInit {
   store: BlockStore
   /** bounds the requests served at once, over all streams */
@@ -122,18 +125,32 @@ async function isDurablyStored (store: BlockStore, cid: CidStr): Promise<boolean
   return true
 }
 
+/** A few are written while the next is read, so that their fsyncs share the disk's time. */
 async function storeCar (init: ServeInit, session: Session, from: PeerIdStr, wanted: Set<CidStr>, maxBytes: number): Promise<void> {
+  const writing = new Set<Promise<void>>()
+  let failure: unknown
   let bytes = 0
-  for await (const { cid, block } of session.readCar()) {
-    bytes += block.length
-    if (!wanted.delete(cid) || bytes > maxBytes) throw new ConclaveError('BLOCKS_PROTOCOL', `${from} sent more than it announced, or the same block twice`)
+  const store = async (cid: CidStr, block: Uint8Array): Promise<void> => {
     try {
       await init.store.put(block, { expect: cid, durable: true })
     } catch (error) {
       if (isBad(error)) init.onBadBlock({ sender: from, cid })
-      throw error
+      failure ??= error
     }
   }
+  try {
+    for await (const { cid, block } of session.readCar()) {
+      bytes += block.length
+      if (!wanted.delete(cid) || bytes > maxBytes) throw new ConclaveError('BLOCKS_PROTOCOL', `${from} sent more than it announced, or the same block twice`)
+      const written = store(cid, block).finally(() => { writing.delete(written) })
+      writing.add(written)
+      if (writing.size >= WRITES_AT_ONCE) await Promise.race(writing)
+      if (failure !== undefined) throw failure
+    }
+  } finally {
+    await Promise.all(writing)
+  }
+  if (failure !== undefined) throw failure
   if (wanted.size > 0) throw new ConclaveError('BLOCKS_PROTOCOL', `${from} did not send what it announced`)
 }
 
