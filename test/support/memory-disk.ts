@@ -1,5 +1,5 @@
 /**
- * A Disk in memory that can fail at the n-th operation, fill up, and forget what was not synced.
+ * A Disk in memory that fails, fills up or hangs where a test says so.
  */
 import { ConclaveError } from '../../keys/conclave-error.ts'
 import type { Disk, DiskFile } from '../../src/consensus/disk.ts'
