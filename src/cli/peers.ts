@@ -23,6 +23,7 @@ export const peers: Command = {
 
 /** Pure. */
 export function peersText (found: readonly PeerInfo[]): string {
+  if (found.length === 0) return 'no other members yet: conclave invite prints a ticket for one\n'
   const rows = found.map((peer) => [
     peer.peerId,
     peer.connected ? 'yes' : 'no',

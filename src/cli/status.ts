@@ -21,6 +21,9 @@ export const status: Command = {
   }
 }
 
+/** Further lines of a row stand below its text. */
+const INDENT = `\n${' '.repeat(11)}`
+
 /** Pure. */
 export function statusText (reply: StatusReply): string {
   const { jobs, slots, blocks, sandbox } = reply
@@ -28,14 +31,14 @@ export function statusText (reply: StatusReply): string {
   const rows: Array<[string, string]> = [
     ['peer', reply.peerId],
     ['network', reply.network],
-    ['addresses', reply.addrs.join('\n           ')],
+    ['addresses', reply.addrs.join(INDENT)],
     ['role', `${reply.role}; ${leader} leads term ${reply.term}`],
     ['voters', `${reply.voters.length} of ${reply.members} members`],
     ['ledger', `${reply.commitIndex} entries committed, ${reply.appliedIndex} applied here`],
     ['jobs', `${jobs.running} running, ${jobs.finished} finished, ${jobs.failed} failed, ${jobs.cancelled} cancelled`],
     ['slots', `${slots.busy} of ${slots.total} busy`],
     ['blocks', `${blocks.count} blocks, ${bytes(blocks.bytes)} of ${bytes(blocks.maxBytes)}`],
-    ['sandbox', [...sandbox.layers, ...(sandbox.missing ?? []).map((layer) => `NOT ${layer}`)].map(plain).join(', ')],
+    ['sandbox', [...sandbox.layers, ...(sandbox.missing ?? []).map((layer) => `NOT ${layer}`)].map(plain).join(INDENT)],
     ['process', `${reply.pid}, conclave ${reply.version}, in ${reply.dataDir}`]
   ]
   return rows.map(([name, text]) => `${name.padEnd(9)}  ${text}\n`).join('') + waitingLines(reply.waiting)

@@ -93,7 +93,7 @@ async function tellReady ({ out, isJson, version }: Context, { node, socket }: D
   peer       ${peerId}
   network    ${network}
   listening  ${addrs.join('\n             ')}
-  sandbox    ${status.sandbox.layers.map(plain).join(', ')}
+  sandbox    ${status.sandbox.layers.map(plain).join('\n             ')}
   ${status.members} ${status.members === 1 ? 'member' : 'members'}; another machine joins with: conclave invite
 ${waitingLines(status.waiting)}`)
 }

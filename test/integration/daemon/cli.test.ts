@@ -220,7 +220,7 @@ describe('the command line', () => {
       const { code, stdout } = await conclave('watch', 'jnone', '--json')
       const [line] = lines(stdout)
       assert.equal(code, 3)
-      assert.deepEqual((line?.['error'] as { code: string, next: string }).code, 'JOB_UNKNOWN')
+      assert.deepEqual((line?.['error'] as { code: string } | undefined)?.code, 'JOB_UNKNOWN')
     })
 
     it('an input that cannot be read', async () => {

@@ -12,7 +12,7 @@ const script = path.join(import.meta.dirname, '../../support/lock-child.ts')
 
 describe('the lock of a data directory', () => {
   let dir = ''
-  let children: ChildProcess[] = []
+  const children: ChildProcess[] = []
   beforeEach(() => { dir = fs.mkdtempSync(path.join(os.tmpdir(), 'conclave-test-')) })
   afterEach(async () => {
     await Promise.all(children.splice(0).map(kill))
