@@ -7,7 +7,7 @@ const STEPS = 50_000
 describe('simulation: the rules of Raft hold under faults (figure 3)', function () {
   this.timeout(60_000)
 
-  for (const seed of [1, 2, 3, 6, 12, 66, 655]) {
+  for (const seed of [1, 2, 3, 4, 5, 6, 12]) {
     it(`seed ${seed}`, () => {
       try {
         const { healed, committed, acknowledged, elections } = simulate({ seed, steps: STEPS })

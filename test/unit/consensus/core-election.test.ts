@@ -90,6 +90,17 @@ describe('elections (Raft §5.2)', () => {
     assert.equal(raft.status().role, 'leader')
   })
 
+  it('does not count it for the end of an earlier write', () => {
+    const raft = createRaft(configOf('a'), restoredOf(confOf('a')))
+    raft.readIndex(none)
+    const earlier = raft.ready()
+    raft.campaign()
+    raft.advance(earlier)
+    assert.equal(raft.status().role, 'candidate')
+    raft.advance(raft.ready())
+    assert.equal(raft.status().role, 'leader')
+  })
+
   it('gives up when a majority refuses', () => {
     const node = follower()
     node.tick(ELECTION_TICKS)

@@ -52,6 +52,17 @@ describe('reads (thesis §6.4)', () => {
     assert.deepEqual(answers(group.node('a')), ['r 2'])
   })
 
+  it('are not confirmed by an answer to an earlier heartbeat', () => {
+    const group = new Group('abc')
+    group.elect('a')
+    ask(group, 'a', 'first')
+    const late = group.sent.filter(({ type, to }) => type === 'heartbeatReply' && to === 'a').at(-1)!
+    group.isolate('a')
+    ask(group, 'a', 'second')
+    group.node('a').step(late)
+    assert.deepEqual(answers(group.node('a')), ['first 2'])
+  })
+
   it('of a follower go through the leader', () => {
     const group = new Group('abc')
     ask(group, 'b', 'early')

@@ -129,6 +129,19 @@ describe('log replication (Raft §5.3)', () => {
     assert.equal(raft.hasReady(), false)
   })
 
+  it('what was dropped from the log does not count as on disk when the node leads later', () => {
+    const node = new Node('a', restoredOf(confOf('ab'), [2, 2, 2, 2], { term: 5 }))
+    node.step(append(1, 1, [4]))
+    assert.equal(node.status.lastIndex, 2)
+    node.raft.reportUnreachable('b')
+    node.raft.campaign()
+    node.run()
+    node.step(message('preVoteReply', 'b', 'a', { term: 6 }))
+    node.raft.step(message('voteReply', 'b', 'a', { term: 6 }))
+    assert.equal(node.status.role, 'leader')
+    assert.equal(node.status.peers[0]!.match, 2)
+  })
+
   it('goes back over a whole term of a follower in one step', () => {
     const node = leader('ab', Array.from({ length: 20 }, () => 5))
     // the follower's entries from 2 on are of term 3
