@@ -68,7 +68,7 @@ const functionParen = {
   create (context: Context): Visitor {
     const check = (node: AstNode): void => {
       const head = context.sourceCode.text.slice(node.range[0], node.range[0] + 200)
-      if (/^(async )?function\*? *[\w$]*\(/.test(head)) context.report({ message: "a space before a function's parameters", node })
+      if (/^(async )?function\*?(\(| [\w$]+\()/.test(head)) context.report({ message: "a space before a function's parameters", node })
     }
     const method = (node: AstNode): void => {
       const value = node['value'] as AstNode | null

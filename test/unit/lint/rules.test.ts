@@ -87,6 +87,7 @@ describe('npm run lint', () => {
     ['flags semicolons at the end of a line', '// stands for src/ledger/x.ts\nexport const a = 1;\n', ['conclave(no-semicolon)']],
     ['flags double quotes', '// stands for src/ledger/x.ts\nexport const a = "b"\n', ['conclave(quotes)']],
     ['flags a missing space before parameters', '// stands for src/ledger/x.ts\nexport function a(): void {}\n', ['conclave(function-paren)']],
+    ['passes an anonymous function with its space', '// stands for src/ledger/x.ts\nexport const a = [1].map(function (b) { return b })\n', []],
     ['flags any', '// stands for src/ledger/x.ts\nexport const a = (b: any): unknown => b\n', ['typescript(no-explicit-any)']],
     ['flags an empty catch', '// stands for src/ledger/x.ts\nexport function a (): void { try { JSON.parse("\'") } catch {} }\n', ['eslint(no-empty)']]
   ]
