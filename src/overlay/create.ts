@@ -12,106 +12,42 @@ import { Gossip } from './gossip.ts'
 import { Handlers } from './handlers.ts'
 import { KeepConnected } from './keep-connected.ts'
 import { assemble } from './libp2p.ts'
+import { Lifecycle, nodeStopped } from './lifecycle.ts'
 import { defaultLimits } from './limits.ts'
 import { Peers } from './peers.ts'
 import { Pinger } from './pinger.ts'
-import type { Assembled } from './libp2p.ts'
 import type { OverlayLimits } from './limits.ts'
-import type { Overlay, OverlayInit, PeerView } from './overlay.ts'
+import type { Overlay, OverlayInit } from './overlay.ts'
 import type { PeerIdStr } from '../../keys/ids.ts'
-import type { Connection } from '@libp2p/interface'
 
 const NOTHING = new Uint8Array(0)
 
+/** Everything that an overlay is made of, before libp2p exists. */
+interface Parts {
+  init: OverlayInit
+  limits: OverlayLimits
+  node: Lifecycle
+  channels: Channels
+  peers: Peers
+  handlers: Handlers
+  gossip: Gossip
+  pinger: Pinger
+  kept: KeepConnected
+}
+
 /** @returns an overlay that is not started; see `Overlay` for what it promises */
 export function createOverlay (init: OverlayInit): Overlay {
-  const limits: OverlayLimits = { ...defaultLimits, ...init.limits }
-  const { identity, log } = init
-  const nowMs = (): number => performance.now()
-  const node = new Lifecycle()
-
-  const channels: Channels = new Channels({ limits, nowMs, connection: peer => peers.connection(peer) })
-  const ping = async (peer: PeerIdStr): Promise<void> => { await channels.request(peer, PING_PROTOCOL, NOTHING, { timeoutMs: limits.pingTimeoutMs }) }
-  const peers = new Peers({ log, greet: ping, onGone: peer => { channels.dropPeer(peer, connectionGone(peer)) } })
-  const handlers = new Handlers({ limits, isMember: init.isMember, can: init.can, log })
-  const gossip = new Gossip({
-    identity, network: init.networkId, limits, log, can: init.can,
-    marksFile: init.datastoreDir === undefined ? undefined : path.join(init.datastoreDir, 'gossip-marks.json')
-  })
-  const pinger = new Pinger({
-    limits, nowMs, peers, ping,
-    onDead: peer => { drop(peer, new ConclaveError('PEER_SILENT', `the peer said nothing for ${limits.pingTimeoutMs} ms`)) }
-  })
-  const kept = new KeepConnected({
-    self: identity.peerId, limits, peers, nowMs, log, random: Math.random,
-    dial: async (peer, addrs, signal) => {
-      if (addrs.length > 0) await rememberAddrs(node.running(), peer, addrs, signal)
-      await dial(node.running(), peers, peer, signal)
-    }
-  })
-
-  function drop (peer: PeerIdStr, why: ConclaveError): void {
-    log({ level: 'warn', event: 'peer:drop', peer, code: why.code, message: why.message })
-    peers.abort(peer, why)
-  }
-
-  /** Whoever dialled dials again; the redial schedule does so too, where the peer is in it. */
-  function redial (peer: PeerIdStr): void {
-    const connection = peers.connection(peer)
-    drop(peer, new ConclaveError('GOSSIP_BROKEN', 'no gossip stream to the peer could be opened'))
-    if (connection?.direction !== 'outbound') return
-    dial(node.running(), peers, connection.remoteAddr, AbortSignal.timeout(limits.dialTimeoutMs)).catch((error: unknown) => {
-      log({ level: 'warn', event: 'gossip:redial-failed', peer, error: String(error) })
-    })
-  }
-
-  async function start (): Promise<void> {
-    await gossip.open(Date.now())
-    const assembled = await assemble(init, limits)
-    const { libp2p, pubsub, registrar } = assembled
-    node.onStop(async () => { await assembled.closeStore() })
-    gossip.attach(pubsub)
-    libp2p.addEventListener('connection:open', event => { peers.opened(event.detail) })
-    libp2p.addEventListener('connection:close', event => { peers.closed(event.detail) })
-    await handlers.attach(libp2p)
-    node.onStop(async () => { await libp2p.stop() })
-    try {
-      await libp2p.start()
-    } catch (error) {
-      throw new ConclaveError('LISTEN_FAILED', `cannot listen on ${init.listen.join(', ')}: ${error instanceof Error ? error.message : String(error)}`, {
-        next: 'free the port or choose another with --listen', cause: error, details: { listen: init.listen }
-      })
-    }
-    node.started(assembled)
-    gossip.join()
-    const stopHealing = healGossip({
-      pubsub, registrar, peers, log, redial, intervalMs: limits.gossipWatchdogMs, topics: TOPIC_NAMES.map(name => wireTopic(init.networkId, name))
-    })
-    pinger.start()
-    kept.start()
-    node.onStop(async () => {
-      const stopped = nodeStopped()
-      stopHealing()
-      pinger.stop()
-      kept.stop(stopped)
-      await gossip.close()
-      channels.stop(stopped)
-      handlers.stop(stopped)
-    })
-  }
-
-  function view (peer: PeerIdStr, connection: Connection): PeerView {
-    return { peerId: peer, addr: connection.remoteAddr.toString(), direction: connection.direction, rttMs: pinger.rttMs(peer) }
-  }
-
+  const parts = makeParts(init)
+  const { node, channels, peers, handlers, gossip, pinger, kept } = parts
   return {
-    peerId: identity.peerId,
-    start: async () => { await node.start(start) },
+    peerId: init.identity.peerId,
+    start: async () => { await node.start(async () => { await start(parts) }) },
     stop: async () => { await node.stop() },
     addrs: () => node.assembled?.libp2p.getMultiaddrs().map(addr => addr.toString()) ?? [],
-    peers: () => peers.connected().flatMap(peer => {
-      const connection = peers.connection(peer)
-      return connection === undefined ? [] : [view(peer, connection)]
+    peers: () => peers.connected().flatMap(peerId => {
+      const connection = peers.connection(peerId)
+      if (connection === undefined) return []
+      return [{ peerId, addr: connection.remoteAddr.toString(), direction: connection.direction, rttMs: pinger.rttMs(peerId) }]
     }),
     isConnected: peer => peers.isConnected(peer),
     connect: async (addr, signal) => await dial(node.running(), peers, parseAddr(addr), signal),
@@ -135,52 +71,83 @@ export function createOverlay (init: OverlayInit): Overlay {
   }
 }
 
-/** Started once, stopped once; what was started is undone in the opposite order, also after a start that failed halfway. */
-class Lifecycle {
-  assembled: Assembled | undefined
-  #starting: Promise<void> | undefined
-  #stopping: Promise<void> | undefined
-  readonly #undo: Array<() => Promise<void>> = []
-
-  /** @throws NODE_STOPPED */
-  running (): Assembled {
-    if (this.assembled === undefined || this.#stopping !== undefined) throw nodeStopped()
-    return this.assembled
-  }
-
-  started (assembled: Assembled): void {
-    this.assembled = assembled
-  }
-
-  onStop (undo: () => Promise<void>): void {
-    this.#undo.push(undo)
-  }
-
-  async start (start: () => Promise<void>): Promise<void> {
-    if (this.#stopping !== undefined) throw nodeStopped()
-    this.#starting ??= start()
-    try {
-      await this.#starting
-    } catch (error) {
-      await this.stop()
-      throw error
+function makeParts (init: OverlayInit): Parts {
+  const limits: OverlayLimits = { ...defaultLimits, ...init.limits }
+  const { identity, log } = init
+  const nowMs = (): number => performance.now()
+  const node = new Lifecycle()
+  const channels: Channels = new Channels({ limits, nowMs, connection: peer => peers.connection(peer) })
+  const ping = async (peer: PeerIdStr): Promise<void> => { await channels.request(peer, PING_PROTOCOL, NOTHING, { timeoutMs: limits.pingTimeoutMs }) }
+  const peers = new Peers({ log, greet: ping, onGone: peer => { channels.dropPeer(peer, connectionGone(peer)) } })
+  const handlers = new Handlers({ limits, isMember: init.isMember, can: init.can, log })
+  const gossip = new Gossip({
+    identity, network: init.networkId, limits, log, can: init.can,
+    marksFile: init.datastoreDir === undefined ? undefined : path.join(init.datastoreDir, 'gossip-marks.json')
+  })
+  const pinger = new Pinger({
+    limits, nowMs, peers, ping,
+    onDead: peer => {
+      log({ level: 'warn', event: 'peer:silent', peer, timeoutMs: limits.pingTimeoutMs })
+      peers.abortSilent(peer, new ConclaveError('PEER_SILENT', `the peer said nothing for ${limits.pingTimeoutMs} ms`))
     }
-  }
-
-  async stop (): Promise<void> {
-    this.#stopping ??= this.#stop()
-    await this.#stopping
-  }
-
-  async #stop (): Promise<void> {
-    await this.#starting?.catch(() => undefined) // its caller hears of it
-    for (const undo of this.#undo.splice(0).reverse()) await undo()
-    this.assembled = undefined
-  }
+  })
+  const kept = new KeepConnected({
+    self: identity.peerId, limits, peers, nowMs, log, random: Math.random,
+    dial: async (peer, addrs, signal) => {
+      if (addrs.length > 0) await rememberAddrs(node.running(), peer, addrs, signal)
+      await dial(node.running(), peers, peer, signal)
+    }
+  })
+  return { init, limits, node, channels, peers, handlers, gossip, pinger, kept }
 }
 
-function nodeStopped (): ConclaveError {
-  return new ConclaveError('NODE_STOPPED', 'the node is not running')
+/** Handlers and validators stand before the first connection can come; gossip is joined when there is somebody to tell. */
+async function start (parts: Parts): Promise<void> {
+  const { init, limits, node, channels, peers, handlers, gossip, pinger, kept } = parts
+  await gossip.open(Date.now())
+  const assembled = await assemble(init, limits)
+  const { libp2p, pubsub, registrar } = assembled
+  node.onStop(async () => { await assembled.closeStore() })
+  gossip.attach(pubsub)
+  libp2p.addEventListener('connection:open', event => { peers.opened(event.detail) })
+  libp2p.addEventListener('connection:close', event => { peers.closed(event.detail) })
+  await handlers.attach(libp2p)
+  node.onStop(async () => { await libp2p.stop() })
+  try {
+    await libp2p.start()
+  } catch (error) {
+    throw new ConclaveError('LISTEN_FAILED', `cannot listen on ${init.listen.join(', ')}: ${error instanceof Error ? error.message : String(error)}`, {
+      next: 'free the port or choose another with --listen', cause: error, details: { listen: init.listen }
+    })
+  }
+  node.started(assembled)
+  gossip.join()
+  const stopHealing = healGossip({
+    pubsub, registrar, peers, log: init.log, intervalMs: limits.gossipWatchdogMs,
+    topics: TOPIC_NAMES.map(name => wireTopic(init.networkId, name)),
+    redial: peer => { redial(parts, peer) }
+  })
+  pinger.start()
+  kept.start()
+  node.onStop(async () => {
+    const stopped = nodeStopped()
+    stopHealing()
+    pinger.stop()
+    kept.stop(stopped)
+    await gossip.close()
+    channels.stop(stopped)
+    handlers.stop(stopped)
+  })
+}
+
+/** Whoever dialled dials again; the redial schedule does so too, where the peer is in it. */
+function redial ({ init, limits, node, peers }: Parts, peer: PeerIdStr): void {
+  const connection = peers.connection(peer)
+  peers.abort(peer, new ConclaveError('GOSSIP_BROKEN', 'no gossip stream to the peer could be opened'))
+  if (connection?.direction !== 'outbound') return
+  dial(node.running(), peers, connection.remoteAddr, AbortSignal.timeout(limits.dialTimeoutMs)).catch((error: unknown) => {
+    init.log({ level: 'warn', event: 'gossip:redial-failed', peer, error: String(error) })
+  })
 }
 
 function connectionGone (peer: PeerIdStr): ConclaveError {

@@ -95,7 +95,16 @@ export class Peers {
 
   /** Reset every connection to a peer; `closed` follows for each. */
   abort (peer: PeerIdStr, why: Error): void {
-    for (const connection of this.#entries.get(peer)?.connections ?? []) connection.abort(why)
+    for (const connection of [...this.#entries.get(peer)?.connections ?? []]) connection.abort(why)
+  }
+
+  /**
+   * Reset what a silent peer was pinged over: every connection but the newest, which may be that of the peer come back under our eyes; the
+   * only one where there is one.
+   */
+  abortSilent (peer: PeerIdStr, why: Error): void {
+    const connections = this.#entries.get(peer)?.connections ?? []
+    for (const connection of connections.length > 1 ? connections.slice(0, -1) : [...connections]) connection.abort(why)
   }
 
   async #greet (peer: PeerIdStr, entry: Entry): Promise<void> {

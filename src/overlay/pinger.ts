@@ -13,6 +13,7 @@ export interface PingerInit {
   nowMs: () => number
   /** resolves with the answer */
   ping: (peer: PeerIdStr) => Promise<void>
+  /** drops the connection that the peer was pinged over */
   onDead: (peer: PeerIdStr) => void
 }
 
@@ -49,6 +50,10 @@ export class Pinger {
     for (const peer of due) {
       ping(peer).then(() => { this.#liveness.pong(peer, nowMs()) }, () => { this.#liveness.lost(peer) })
     }
-    for (const peer of dead) onDead(peer)
+    for (const peer of dead) {
+      onDead(peer)
+      // it has another connection, which gets its own chance
+      if (this.#init.peers.isConnected(peer)) this.#liveness.add(peer, nowMs())
+    }
   }
 }

@@ -39,6 +39,18 @@ describe('overlay gossip', () => {
     assert.equal(atC.size, 52)
   })
 
+  it('reaches sixteen neighbours behind one address: that is no misbehaviour (trap 8)', async () => {
+    const [hub, ...others] = await mesh.star(17, { limits: { gossipHeartbeatMs: 100 } })
+    assert.ok(hub !== undefined)
+    const heard = await Promise.all(others.map(async overlay => await listen(overlay, 'tasks')))
+    await publish(hub, 'tasks', 'ready?', 16)
+    const startMs = performance.now()
+    for (let round = 0; performance.now() - startMs < 500; round++) { // several heartbeats, in which a score could fall
+      assert.equal((await hub.publish('tasks', Buffer.from(`round ${round}`), 1)).recipients, 16)
+      for (const { next } of heard) assert.equal((await next('ready?')).text, `round ${round}`)
+    }
+  })
+
   it('keeps the topics apart', async () => {
     const [a, b] = await mesh.pair()
     const [tasks, results] = [await listen(b, 'tasks'), await listen(b, 'results')]
