@@ -24,7 +24,9 @@ const MAX_REQUEST_BYTES = 0xFFFF_FFFF
 process.env.TZ = 'UTC'
 const addon = String(process.argv[2])
 const memoryBytes = Number(process.argv[3])
-const maxResidentKib = process.resourceUsage().maxRSS + Number(process.argv[4]) / 1024
+const startKib = process.resourceUsage().maxRSS
+const heavyKib = startKib + memoryBytes / 1024
+const maxResidentKib = startKib + Number(process.argv[4]) / 1024
 
 /** Ends at once, with no word to whatever still runs. As first process of a namespace, SIGKILL to itself would be ignored. */
 function die (): never {
@@ -60,6 +62,16 @@ function outOfMemory (): void {
   isEnding = true
   sendFault('memory', `the job wanted more than its ${Math.round(memoryBytes / 1048576)} MiB of memory`, 0, undefined, 'JOB_MEMORY')
   socket.end(die)
+}
+
+let isHeavy = false
+function watchMemory (): void {
+  const { maxRSS } = process.resourceUsage()
+  if (!isHeavy && maxRSS > heavyKib) {
+    isHeavy = true
+    send(FRAME.heavy, {})
+  }
+  if (maxRSS > maxResidentKib) outOfMemory()
 }
 
 const isolates = new Isolates({ addon, memoryBytes, onOutOfMemory: outOfMemory })
@@ -112,9 +124,7 @@ const reader = new FrameReader(MAX_REQUEST_BYTES)
 // One request at a time: the participant sends the next after the answer.
 socket.on('data', chunk => {
   for (const frame of reader.push(chunk)) {
-    const watch = setInterval(() => {
-      if (process.resourceUsage().maxRSS > maxResidentKib) outOfMemory()
-    }, WATCH_MS)
+    const watch = setInterval(watchMemory, WATCH_MS)
     answer(frame).catch((error: unknown) => {
       if (isEnding) return
       if (error instanceof JobFault) sendFault(error.fault, error.message, 0, undefined, error.job)

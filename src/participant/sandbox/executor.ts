@@ -9,6 +9,8 @@ import { FRAME, FrameReader, type Frame } from './frames.ts'
 const START_TIMEOUT_MS = 20_000
 /** A killed process that is not gone by then is given up, and its slot with it. */
 const GONE_TIMEOUT_MS = 10_000
+/** Between the end of its stream and the end of the process. */
+const END_GRACE_MS = 500
 const IDLE_FRAME_BYTES = 64
 const MAX_STDERR_CHARS = 2000
 
@@ -25,7 +27,7 @@ export type Reply =
   | { type: 'timeout' }
   | { type: 'aborted' }
   | { type: 'malformed', detail: string }
-  | { type: 'exit', detail: string }
+  | { type: 'exit', detail: string, isHeavy: boolean }
 
 export class Executor {
   readonly pid: number | undefined
@@ -43,6 +45,7 @@ export class Executor {
   readonly #ready: Promise<Reply>
   #settle: ((reply: Reply) => void) | undefined
   #end: Reply | undefined
+  #isHeavy = false
   #giveUp: ((isConfirmed: boolean) => void) | undefined
 
   constructor ({ command: [file, ...args], controlFd, seccomp, keepStderr }: ExecutorInit) {
@@ -57,14 +60,15 @@ export class Executor {
       // `close` comes after the process has ended and the last holder of its descriptors has let go
       this.#child.once('close', () => { resolve(true) })
     })
-    this.#child.once('error', error => { this.#finish({ type: 'exit', detail: error.message }) })
-    this.#child.once('exit', (code, signal) => { this.#finish({ type: 'exit', detail: signal === null ? `exit code ${code}` : signal }) })
-    this.#socket.on('error', error => { this.#finish({ type: 'exit', detail: error.message }) })
-    this.#socket.on('end', () => { this.#finish({ type: 'exit', detail: 'it closed its descriptor' }) })
+    this.#child.once('error', error => { this.#exit(error.message) })
+    this.#child.once('exit', (code, signal) => { this.#exit(signal ?? `exit code ${code}`) })
+    this.#socket.on('error', error => { this.#exit(error.message) })
+    // mostly the first sign of its end, and `exit` says more; a process that lives on without its descriptor is of no use
+    this.#socket.on('end', () => { setTimeout(() => { this.kill('it closed its descriptor') }, END_GRACE_MS) })
     this.#socket.on('data', (chunk: Uint8Array) => { this.#onData(chunk) })
     if (seccomp !== undefined) {
       const pipe = this.#child.stdio[4] as Duplex
-      pipe.on('error', error => { this.#finish({ type: 'exit', detail: error.message }) })
+      pipe.on('error', error => { this.#exit(error.message) })
       pipe.end(seccomp)
     }
     this.#child.stderr?.on('data', (chunk: Buffer) => { this.stderr = (this.stderr + chunk.toString()).slice(0, MAX_STDERR_CHARS) })
@@ -105,8 +109,8 @@ export class Executor {
   }
 
   /** SIGKILL, to its whole group. */
-  kill (): void {
-    this.#finish({ type: 'exit', detail: 'killed' })
+  kill (why = 'killed'): void {
+    this.#exit(why)
     if (this.pid === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null) {
       this.#socket.destroy()
       if (this.pid === undefined) this.#giveUp?.(true)
@@ -159,6 +163,10 @@ export class Executor {
     if (this.#end !== undefined) return
     try {
       for (const frame of this.#reader.push(chunk)) {
+        if (frame.kind === FRAME.heavy && !this.#isHeavy) {
+          this.#isHeavy = true
+          continue
+        }
         if (this.#settle === undefined) throw new Error('it spoke without being asked')
         this.#settle({ type: 'frame', frame })
       }
@@ -166,6 +174,10 @@ export class Executor {
       this.#finish({ type: 'malformed', detail: error instanceof Error ? error.message : String(error) })
       this.kill()
     }
+  }
+
+  #exit (detail: string): void {
+    this.#finish({ type: 'exit', detail, isHeavy: this.#isHeavy })
   }
 
   #finish (reply: Reply): void {

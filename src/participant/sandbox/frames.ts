@@ -21,7 +21,9 @@ export const FRAME = {
   /** executor → participant: what the probes saw */
   probed: 19,
   /** executor → participant: started, send the first request */
-  ready: 20
+  ready: 20,
+  /** executor → participant, once in its life and beside any answer: it has grown beyond the memory of its isolate */
+  heavy: 21
 } as const
 
 export interface Frame { kind: number, header: unknown, blobs: Uint8Array[] }

@@ -125,13 +125,7 @@ export class Isolates {
     const specifier = module.dependencySpecifiers[0]
     if (specifier !== undefined) throw new JobFault('denied', 'JOB_IMPORTS', `the job imports ${JSON.stringify(specifier).slice(0, 200)}`)
     await module.instantiate(context, () => { throw new JobFault('denied', 'JOB_IMPORTS', 'the job imports a module') })
-    try {
-      await module.evaluate()
-    } catch (error) {
-      // what V8 says to a dynamic import where no host loads modules
-      if (error instanceof Error && error.message === 'Not supported') throw new JobFault('denied', 'JOB_IMPORTS', 'the job calls import()')
-      throw error
-    }
+    await module.evaluate()
     return module
   }
 }
@@ -139,7 +133,13 @@ export class Isolates {
 /** What an exception out of an isolate means. Its text may be the job's, so it is cut to size. */
 function explain (isolate: ivm.Isolate, error: unknown, fault: FaultCode, job: string): JobFault {
   const { name, message, stack } = error instanceof Error ? error : new Error(String(error))
-  if (isolate.isDisposed || message === 'Array buffer allocation failed') return new JobFault('memory', 'JOB_MEMORY', 'the job wanted more memory than its limit')
+  // what V8 says to import() where no host loads modules
+  if (message === 'Not supported') return new JobFault('denied', 'JOB_IMPORTS', 'the job calls import()')
+  if (isolate.isDisposed || isMemoryText(message)) return new JobFault('memory', 'JOB_MEMORY', 'the job wanted more memory than its limit')
   const where = (stack ?? '').slice(0, 8192).split('\n').filter(line => line.startsWith('    at ') && line.includes('job.mjs')).slice(0, 4)
   return new JobFault(fault, job, [`${name}: ${message}`.slice(0, 1200), ...where.map(line => line.slice(0, 200))].join('\n'))
+}
+
+function isMemoryText (message: string): boolean {
+  return message === 'Array buffer allocation failed' || message.endsWith(': Out of memory')
 }

@@ -88,10 +88,12 @@ let libraries: string[] | undefined
 /** @returns paths as the loader looked for them; our own addons are left out, the executor has its one by name */
 function sharedLibraries (): string[] {
   if (libraries === undefined) {
-    const wasExcluded = process.report.excludeNetwork
-    process.report.excludeNetwork = true
-    const { sharedObjects } = process.report.getReport() as unknown as { sharedObjects: string[] }
-    process.report.excludeNetwork = wasExcluded
+    const report = process.report as unknown as { excludeNetwork: boolean, getReport: () => { sharedObjects: string[] } }
+    const wasExcluded = report.excludeNetwork
+    // a report with the network looks up host names
+    report.excludeNetwork = true
+    const { sharedObjects } = report.getReport()
+    report.excludeNetwork = wasExcluded
     libraries = sharedObjects.filter(path => path.startsWith('/') && !path.endsWith('.node') && path !== process.execPath && existsSync(path))
   }
   return libraries

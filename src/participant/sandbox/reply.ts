@@ -76,6 +76,8 @@ export function outcomeOf (reply: Reply, task: SandboxTask, wallMs: number): Tas
     return readDone(reply.frame, task, wallMs) ?? faultOutcome('crash', 'the executor gave a malformed answer')
   }
   if (reply.type === 'timeout') return faultOutcome('timeout', `the task ran longer than its ${task.limits.timeoutMs} ms and was killed`)
+  // V8 and malloc abort, or worse, when memory runs out for good
+  if (reply.type === 'exit' && reply.isHeavy) return faultOutcome('memory', `the task wanted more than its ${Math.round(task.limits.memoryBytes / 1048576)} MiB of memory, and its executor ended (${reply.detail})`)
   return faultOutcome('crash', `the executor ended: ${'detail' in reply ? reply.detail : reply.type}`)
 }
 

@@ -38,6 +38,7 @@ export function shapeOf (reply: Reply): JobShape {
   if (reply.type === 'timeout') {
     throw jobError('JOB_TIMEOUT', `the job module did not finish loading within ${INSPECT_TIMEOUT_MS} ms`, 'Look for an endless loop, or an await that never ends, at the top level of the job module.')
   }
+  if (reply.type === 'exit' && reply.isHeavy) throw jobError('JOB_MEMORY', `the job module wanted more memory than its limit while it was loaded (${reply.detail})`)
   if (reply.type !== 'frame') throw jobError('JOB_CRASHED', `the executor ended while it loaded the job module: ${'detail' in reply ? reply.detail : reply.type}`)
   const told = readFault(reply.frame, 0)
   if (told !== undefined) throw jobError(told.job ?? 'JOB_CRASHED', `the job module does not load: ${told.fault.message}`)

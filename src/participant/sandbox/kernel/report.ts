@@ -64,7 +64,8 @@ export function createReport ({ indexOf, join, slice, startsWith, stringify, toT
     /** A job's exception. Memory that V8 refuses to give is no ordinary one. */
     failWith (error: unknown): void {
       const text = describe(error)
-      report.fail(startsWith(text, 'RangeError: Array buffer allocation failed') ? 'memory' : 'throw', text)
+      const isMemory = startsWith(text, 'RangeError: Array buffer allocation failed') || startsWith(text, 'RangeError: ArrayBuffer.prototype.resize: Out of memory')
+      report.fail(isMemory ? 'memory' : 'throw', text)
     },
 
     /** Count output before it is kept, so that the limit is met before memory runs out. */
