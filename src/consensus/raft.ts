@@ -29,8 +29,9 @@ export interface Raft {
    * Take a message of a peer. The caller has checked that `message.from` is the authenticated sender. A message of type `snapshot`
    * is stepped once its bytes have arrived completely; they are wanted if the next `ready` carries that snapshot.
    *
-   * @returns `reject` for what an honest peer cannot have sent (malformed, or against what is committed here): nothing was changed;
-   * `accept` otherwise, also where the message was late and had no effect. Never throws on a message.
+   * @returns `reject` for what an honest peer cannot have sent: malformed (nothing was changed), or against what is committed here
+   * (log and commit index stay as they are). Codes RAFT_MALFORMED, RAFT_TWO_LEADERS, RAFT_CONFLICTS_WITH_COMMITTED,
+   * RAFT_COMMIT_BEYOND_LOG, CONF_*. `accept` otherwise, also where the message was late and had no effect. Never throws on a message.
    */
   step (message: Message): Verdict
 

@@ -28,6 +28,7 @@ type Event =
   | { type: 'snapshotSent', from: SimNode, epoch: number, to: string, ok: boolean }
   | { type: 'peerLost', node: SimNode, epoch: number, peer: string, campaigns: boolean }
   | { type: 'chaos' }
+  | { type: 'cut', side: string[] }
   | { type: 'client' }
   | { type: 'calm', phase: CalmPhase, at: number }
 
@@ -166,6 +167,7 @@ class Simulation implements World {
         if (event.campaigns && event.node.raft!.status().leader === '') event.node.raft!.campaign()
         return event.node.pump()
       case 'chaos': return this.#chaos()
+      case 'cut': return this.#isCalm ? undefined : this.#cut(new Set(event.side), this.random.chance(0.2))
       case 'client': return this.#client()
       case 'calm':
         // it may lie beyond the timeline's horizon
@@ -278,9 +280,11 @@ class Simulation implements World {
   }
 
   #partition (): void {
+    this.#cut(new Set(this.#ids.filter(() => this.random.chance(0.5))), this.random.chance(0.3))
+  }
+
+  #cut (side: Set<string>, isOneWay: boolean): void {
     this.#blocked.clear()
-    const side = new Set(this.#ids.filter(() => this.random.chance(0.5)))
-    const isOneWay = this.random.chance(0.3)
     for (const a of side) {
       for (const b of this.#ids) {
         if (side.has(b)) continue
@@ -322,6 +326,11 @@ class Simulation implements World {
     if (encodeConfChange(change) === undefined) throw new Error('a change that cannot be encoded')
     leader.raft!.proposeConfChange(change, new Uint8Array(0))
     leader.pump()
+    if (this.random.chance(0.5)) {
+      // the dangerous moment: old and new voters part while the change is half known
+      const side = conf.voters.filter(id => id !== leader.id || this.random.chance(0.3))
+      this.#timeline.plan(this.random.between(1, 10 * this.#maxDelay), { type: 'cut', side })
+    }
   }
 
   // calm: everything heals, and must work again within a bound
