@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { bytes, ELECTION_TICKS, Group, Node, text } from './core-group.ts'
+import { bytes, ELECTION_TICKS, Group, text } from './core-group.ts'
+import type { Node } from './core-group.ts'
 
 const answers = (node: Node): string[] => node.reads.map(({ context, index, dropped }) => `${text(context)} ${dropped ?? index}`)
 
