@@ -102,6 +102,13 @@ describe('the sandbox', function () {
     for (const run of running) await assert.rejects(run, /enough/)
   })
 
+  it('runs an ordinary task within the smallest limits', async () => {
+    const text = 'a b c\n'.repeat(10_000)
+    const stage = { kind: 'map', clean: false, combine: true, partitions: 1 } as const
+    const limits = { memoryBytes: 8 * MIB, inputBytes: text.length, outputBytes: 40, logBytes: 0, timeoutMs: 10_000 }
+    assert.equal(textOf(await executors.run(taskOf(WORD_COUNT, text, { stage, limits }), never)), '["a",10000]\n["b",10000]\n["c",10000]\n')
+  })
+
   it('takes limits up to its ceiling', async () => {
     const small = await createExecutors({ slots: 1, limits: { timeoutMs: 1000 } })
     try {

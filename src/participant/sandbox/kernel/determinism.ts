@@ -14,7 +14,7 @@ export function installDeterminism ({ defineProperty, hash, imul, uncurry }: Glo
   let state = 0
   const { construct } = Reflect
   const NativeDate = Date
-  const dateToString = uncurry(Date.prototype.toString)
+  const dateToString = uncurry<(date: Date) => string>(Date.prototype.toString)
 
   // mulberry32 (https://gist.github.com/tommyettinger/46a874533244883189143505d203312c): small, good enough to sample with
   const random = (): number => {

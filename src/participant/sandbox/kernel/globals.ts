@@ -3,16 +3,17 @@
  *
  * `uncurried` methods take their receiver first. Nothing in the kernel may use a method, an iterator or spread of a value that the job can reach.
  */
-type Fn = (...args: any[]) => any
+type Method = (...args: never[]) => unknown
 
 export type Globals = ReturnType<typeof captureGlobals>
 
 /** @returns the globals as they are now, and a hash over them */
 export function captureGlobals () {
-  const uncurry = <F extends Fn>(fn: F) => Function.prototype.call.bind(fn) as (self: ThisParameterType<F> extends infer T ? (unknown extends T ? any : T) : any, ...args: Parameters<F>) => ReturnType<F>
+  /** `T` states the method's type with its receiver first. */
+  const uncurry = <T>(method: Method): T => Function.prototype.call.bind(method) as T
   const { imul } = Math
   const { defineProperty, freeze } = Object
-  const charCodeAt = uncurry(String.prototype.charCodeAt)
+  const charCodeAt = uncurry<(text: string, at: number) => number>(String.prototype.charCodeAt)
 
   /** A map whose methods no job can replace. */
   class OwnMap<K, V> extends Map<K, V> {}
@@ -57,10 +58,10 @@ export function captureGlobals () {
     parse: JSON.parse,
     toText: String,
     NativeTypeError: TypeError,
-    indexOf: uncurry(String.prototype.indexOf),
-    slice: uncurry(String.prototype.slice),
-    startsWith: uncurry(String.prototype.startsWith),
-    sort: uncurry(Array.prototype.sort) as (self: any[], compare: (a: any, b: any) => number) => any[],
-    join: uncurry(Array.prototype.join)
+    indexOf: uncurry<(text: string, what: string, from?: number) => number>(String.prototype.indexOf),
+    slice: uncurry<(text: string, start: number, end: number) => string>(String.prototype.slice),
+    startsWith: uncurry<(text: string, what: string) => boolean>(String.prototype.startsWith),
+    sort: uncurry<<T>(list: T[], compare: (a: T, b: T) => number) => T[]>(Array.prototype.sort),
+    join: uncurry<(list: string[], separator: string) => string>(Array.prototype.join)
   }
 }

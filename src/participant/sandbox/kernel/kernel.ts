@@ -48,7 +48,7 @@ interface Parts {
 }
 
 function createKernel (parts: Parts): Kernel {
-  type Fn = (...args: any[]) => any
+  type Fn = (...args: unknown[]) => unknown
   const globals = parts.captureGlobals()
   const { charCodeAt, freeze, indexOf, join, NativeTypeError, slice } = globals
   const determinism = parts.installDeterminism(globals)
@@ -95,7 +95,7 @@ function createKernel (parts: Parts): Kernel {
 
   const reduceRuns = (texts: string[], ctx: unknown): void => {
     mergeRuns(texts, (key, values, keyText) => {
-      const result: unknown = (reduce as Fn)(key, values, ctx)
+      const result = (reduce as Fn)(key, values, ctx)
       if (result === undefined) return
       report.refusePromise(result, 'reduce')
       pushLine(report.jsonText(result, `what reduce returned for the key ${slice(keyText, 0, 100)}`))

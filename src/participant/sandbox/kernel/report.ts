@@ -89,8 +89,8 @@ export function createReport ({ indexOf, join, slice, startsWith, stringify, toT
     },
 
     /** Functions of a job are synchronous: nobody would wait for a promise. */
-    refusePromise (value: any, name: string): void {
-      if (typeof value === 'object' && value !== null && typeof value.then === 'function') {
+    refusePromise (value: unknown, name: string): void {
+      if (typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function') {
         report.fail('throw', `${name} returned a promise; the functions of a job are synchronous`)
       }
     },
