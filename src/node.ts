@@ -123,7 +123,8 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
   const consensus: Consensus = await createConsensus({
     id: self,
     dir: path.join(dataDir, 'raft'),
-    ...(membership.founder ? { bootstrapVoters: [self] } : {}),
+    // a founder whose log is gone, but not its replica, must not found the network a second time
+    ...(membership.founder && replica.ledger.index === 0 ? { bootstrapVoters: [self] } : {}),
     transport: await createRaftTransport(overlay, MAX_SNAPSHOT_BYTES),
     machine: { apply: (entries) => { replica.apply(entries) }, snapshot: () => replica.snapshot(), restore: (data, index) => { replica.restore(data, index) } },
     timing: { tickMs: config.raft.tickMs, electionTicks: config.raft.electionTicks, heartbeatTicks: config.raft.heartbeatTicks },
@@ -155,7 +156,7 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
   const services = createServices({ identity, credentials: membership.credentials, consensus, replica, onAdvertise: leader.onAdvertise, onHello: neighbours.onHello, nowMs: wallMs })
   const workers = (): PeerIdStr[] => overlay.peers().map(({ peerId }) => peerId).filter((peer) => replica.ledger.members.get(peer)?.capabilities.includes('work') === true)
 
-  const outbox = await openOutbox(path.join(dataDir, 'outbox'))
+  const outbox = await openOutbox(path.join(dataDir, 'outbox'), { log })
   closers.push(async () => { await outbox.close() })
   const participant = createParticipant({
     identity,
@@ -183,6 +184,7 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
   for (const service of [services.job, services.member, services.work]) await route.serve(service)
   await serveLedger({ overlay, consensus, head })
   await exchange.serve()
+  closers.push(async () => { await exchange.stop() })
   replica.onChange((events) => {
     if (events.length === 0 || events.some(({ type }) => type.startsWith('member:'))) {
       doorman.settle()

@@ -35,7 +35,7 @@ export interface RouteInit {
 /** Codes after which the same request may succeed elsewhere or later; every other code is the leader's answer. */
 const RETRYABLE: ReadonlySet<string> = new Set([
   'NOT_LEADER', 'NO_LEADER', 'LEADERSHIP_LOST', 'PROPOSAL_DROPPED', 'BUSY', 'STOPPED',
-  'NOT_CONNECTED', 'NOT_HANDLED', 'REQUEST_TIMEOUT', 'OVERLOADED', 'PEER_GONE', 'OVERLAY_STOPPED'
+  'PEER_UNREACHABLE', 'PROTOCOL_UNSUPPORTED', 'REQUEST_TIMEOUT', 'STREAM_CLOSED', 'NODE_STOPPED'
 ])
 
 export interface Route {
@@ -64,7 +64,7 @@ export function createRoute (init: RouteInit): Route {
   async function once (service: LeaderService, request: Uint8Array, attempt: number, signal: AbortSignal): Promise<Uint8Array> {
     if (init.isLeading()) return await service.handle(request, { from: overlay.peerId, signal })
     const peer = target(attempt)
-    if (peer === undefined) throw new ConclaveError('NOT_CONNECTED', 'no member is connected')
+    if (peer === undefined) throw new ConclaveError('PEER_UNREACHABLE', 'no member is connected')
     return await overlay.request(peer, service.protocol, request, { signal, timeoutMs: config.timeoutMs })
   }
 

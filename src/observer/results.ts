@@ -41,29 +41,29 @@ export async function * records (init: ResultsInit, id: JobId, options: { order:
 
 async function * resultsOf (replica: Replica, id: JobId, { order, signal }: { order: 'ledger' | 'key', signal: AbortSignal }): AsyncGenerator<Result> {
   let next = 0
+  let sorted: readonly Result[] | undefined
   for (;;) {
     signal.throwIfAborted()
     const job = findJob(replica.ledger, id)
     if (job === undefined) throw new ConclaveError('JOB_UNKNOWN', `this node does not know the job ${id}`, { next: 'conclave jobs' })
-    if (order === 'ledger' || job.status === 'succeeded') {
-      const results = order === 'key' ? [...job.results].sort((a, b) => a.task - b.task) : job.results
-      for (const result of results.slice(next)) {
-        next++
-        yield result
-      }
+    if (job.status === 'failed' || job.status === 'cancelled') throw failureOf(job)
+    if (order === 'key' && job.status === 'succeeded') sorted ??= [...job.results].sort((a, b) => a.task - b.task)
+    const result = (order === 'key' ? sorted : job.results)?.[next]
+    if (result !== undefined) {
+      next++
+      yield result
+    } else if (job.status === 'succeeded') {
+      return
+    } else {
+      await replica.changed(signal)
     }
-    const now = findJob(replica.ledger, id)
-    if (now?.status === 'succeeded' && next >= now.results.length) return
-    if (now?.status === 'failed' || now?.status === 'cancelled') throw failureOf(now)
-    if (now === undefined || next < now.results.length) continue
-    await replica.changed(signal)
   }
 }
 
 /** The error that a person meets for a job that did not succeed. */
 export function failureOf (job: Job & { status: 'failed' | 'cancelled' }): ConclaveError {
   const code = job.status === 'cancelled' ? 'JOB_CANCELLED' : job.code
-  return new ConclaveError(code, job.reason, { next: job.status === 'cancelled' ? 'conclave jobs' : `conclave jobs --json`, details: { job: job.id, ...job.fault } })
+  return new ConclaveError(code, job.reason, { next: 'conclave jobs', details: { job: job.id, ...job.fault } })
 }
 
 /**

@@ -81,6 +81,7 @@ export class BoundedReader implements AsyncIterable<Uint8Array> {
   #failure: ConclaveError | undefined
   #wake: (() => void) | undefined
   #discarding = false
+  #isResuming = false
 
   constructor (stream: Stream, markBytes: number) {
     this.#stream = stream
@@ -136,7 +137,7 @@ export class BoundedReader implements AsyncIterable<Uint8Array> {
       this.#chunks.push(chunk)
       this.#queuedBytes += chunk.byteLength
     }
-    if (this.#queuedBytes > this.#markBytes && this.#stream.readStatus === 'readable') this.#stream.pause()
+    if (!this.#isResuming) this.#pauseAboveMark()
     this.#wake?.()
   }
 
@@ -164,7 +165,15 @@ export class BoundedReader implements AsyncIterable<Uint8Array> {
   }
 
   #resume (): void {
-    if (this.#stream.readStatus === 'paused') this.#stream.resume()
+    if (this.#stream.readStatus !== 'paused') return
+    this.#isResuming = true
+    this.#stream.resume()
+    this.#isResuming = false
+    this.#pauseAboveMark()
+  }
+
+  #pauseAboveMark (): void {
+    if (this.#queuedBytes > this.#markBytes && this.#stream.readStatus === 'readable') this.#stream.pause()
   }
 }
 

@@ -60,8 +60,8 @@ export async function fetchAttempt (init: AttemptInit, plan: AttemptPlan, signal
   const worker = async (): Promise<void> => {
     for (let block = queue.shift(); block !== undefined; block = queue.shift()) {
       try {
-        await init.exchange.fetch(block.cid, block.holders.filter((peer) => peer !== init.self), AbortSignal.any([signal, AbortSignal.timeout(init.fetchTimeoutMs)]))
         init.store.pin(block.cid, plan.ref.job)
+        await init.exchange.fetch(block.cid, block.holders.filter((peer) => peer !== init.self), AbortSignal.any([signal, AbortSignal.timeout(init.fetchTimeoutMs)]))
       } catch (error) {
         signal.throwIfAborted()
         if (error instanceof ConclaveError && (error.code === 'DISK_FULL' || error.code === 'BLOCK_STORE_FULL')) throw error
@@ -115,8 +115,7 @@ export function missingReceipt (ref: AttemptRef, missing: readonly CidStr[]): At
 async function storeOutputs (init: AttemptInit, plan: AttemptPlan, outputs: ReadonlyArray<{ partition: number, bytes: Uint8Array, records: number }>, signal: AbortSignal): Promise<TaskOutput[]> {
   const isResult = plan.stage.partitions === 0
   return await Promise.all(outputs.filter((output) => output.records > 0).map(async ({ partition, bytes, records }): Promise<TaskOutput> => {
-    const { cid } = await putObject(init.store, bytes, { durable: isResult })
-    init.store.pin(cid, isResult ? resultPin(plan.ref.job) : plan.ref.job)
+    const { cid } = await putObject(init.store, bytes, { durable: isResult, owner: isResult ? resultPin(plan.ref.job) : plan.ref.job })
     const holders = isResult ? await copyResult(init, cid, signal) : []
     return { partition, cid, bytes: bytes.length, records, holders }
   }))

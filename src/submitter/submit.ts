@@ -53,8 +53,7 @@ export async function submitJob (init: SubmitInit, request: JobRequest, signal: 
   const owner = `submit/${randomBytes(8).toString('hex')}`
   const copier = createCopier(init, owner, signal)
   try {
-    const { cid } = await putObject(init.store, code, { durable: true })
-    init.store.pin(cid, owner)
+    const { cid } = await putObject(init.store, code, { durable: true, owner })
     const codeHolders = await copier.copy(cid)
     const spec: JobSpec = {
       network: init.network,
@@ -131,12 +130,11 @@ function defaultLimits (): JobSpec['limits'] {
 /** Inputs in file order, each with the members that hold it besides us and first of all us. */
 async function storeInputs (init: SubmitInit, request: JobRequest, owner: string, copier: Copier, signal: AbortSignal): Promise<JobInput[]> {
   const pending: Array<Promise<JobInput>> = []
-  const source = importInputs(request.inputs, { encoding: request.encoding ?? 'utf8', splitBytes: request.splitBytes ?? DEFAULT_SPLIT_BYTES, store: init.store, signal })
+  const source = importInputs(request.inputs, { encoding: request.encoding ?? 'utf8', splitBytes: request.splitBytes ?? DEFAULT_SPLIT_BYTES, store: init.store, owner, signal })
   try {
     for await (const input of source) {
       const cid = cidText(input.cid)
       if (cid === undefined) throw new Error('assertion: the store made a CID of an unknown kind')
-      init.store.pin(cid, owner)
       await copier.room()
       const copied = copier.copy(cid).then((holders): JobInput => ({ ...input, cid, holders }))
       copied.catch(() => {}) // awaited below; a failure before that must not end the process

@@ -111,6 +111,17 @@ describe('a mesh of nodes', function () {
     assert.equal((await all(again.job('last').results())).length, 6)
   })
 
+  it('waits for records in key order without keeping the node busy', async () => {
+    await using mesh = await createMesh()
+    const node = await mesh.start('a')
+    const job = await node.submit({ code: SLOW_JOB.replace('export function reduce', 'function unused'), inputs: [await mesh.file('a.txt', 'c\nb\na\n')], splitBytes: 1 })
+    const before = process.cpuUsage()
+    const read = await all(job.results({ order: 'key' }))
+    const used = process.cpuUsage(before)
+    assert.deepEqual(read.map((record) => (record as [string])[0]), ['c', 'b', 'a'], 'in the order of the inputs')
+    assert.ok(used.user < 1e6 * 2, `waiting took ${used.user / 1e6} s of CPU`)
+  })
+
   it('stops running code when a job is cancelled', async () => {
     await using mesh = await createMesh()
     const node = await mesh.start('a')
