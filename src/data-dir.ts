@@ -27,9 +27,11 @@ export interface DataDirLock {
  */
 export async function lockDataDir (dataDir: string): Promise<DataDirLock> {
   const pidFile = path.join(dataDir, 'lock', 'pid')
-  const level = new ClassicLevel(path.join(dataDir, 'lock'), { createIfMissing: true })
+  let level: ClassicLevel
   try {
     await fs.mkdir(dataDir, { recursive: true, mode: 0o700 })
+    // Only now: a store opens itself soon after it is made, and would create the directory for everybody.
+    level = new ClassicLevel(path.join(dataDir, 'lock'), { createIfMissing: true })
     await level.open()
   } catch (error) {
     const cause = (error as { cause?: { code?: unknown } }).cause
