@@ -98,6 +98,7 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
 
   const replica = createReplica(createLedger(membership.network))
   const replicaFile = createReplicaFile(path.join(dataDir, 'replica.snapshot'), replica, log)
+  closers.push(async () => { await replicaFile.stop() })
   await replicaFile.load()
   const roster = () => ({ ...rosterOf(replica.ledger), index: replica.ledger.index })
 
@@ -118,6 +119,7 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
     can: doorman.can,
     log
   })
+  closers.push(async () => { await overlay.stop() })
   const exchange = createExchange({ overlay, store, log: blockLog(log) })
 
   const consensus: Consensus = await createConsensus({
@@ -145,12 +147,14 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
     participant.advertise()
   }
   const follow = createFollow({ overlay, replica, config: config.follow, requestTimeoutMs: config.request.timeoutMs, isFedByRaft, nowMs, log, onHead: (head, previous) => { if (!isFedByRaft()) onHead(head, previous) } })
+  closers.push(async () => { await follow.stop() })
   const head = (): Head => {
     if (!isFedByRaft()) return follow.head()
     const { term, leader, commitIndex, conf } = consensus.status()
     return { term, leader, commitIndex, voters: conf.voters }
   }
   const leader = createLeader({ network: membership.network, overlay, consensus, replica, config, head, nowMs, log })
+  closers.push(async () => { await leader.stop() })
   const route = createRoute({ overlay, config: config.request, isLeading: leader.isLeading, leader: () => head().leader as PeerIdStr | '', voters: () => head().voters })
   const neighbours = createNeighbours({ overlay, members: () => replica.ledger.members.keys(), isMember: doorman.isMember, bootstrap: [...membership.bootstrap, ...options.bootstrap ?? []], timeoutMs: config.request.timeoutMs, log })
   const services = createServices({ identity, credentials: membership.credentials, consensus, replica, onAdvertise: leader.onAdvertise, onHello: neighbours.onHello, nowMs: wallMs })
@@ -179,6 +183,7 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
     nowMs,
     log
   })
+  closers.push(async () => { await participant.stop() })
 
   // everything that listens is in place before the first peer may connect
   for (const service of [services.job, services.member, services.work]) await route.serve(service)
@@ -223,17 +228,15 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
     }
   })
 
-  closers.push(async () => { await overlay.stop() })
   await overlay.start()
   await keepPorts(dataDir, listen, overlay.addrs())
   consensus.start()
   await follow.start()
-  closers.push(async () => { await follow.stop() }, async () => { await leader.stop() }, async () => { await participant.stop() }, async () => { await replicaFile.stop() })
   neighbours.refresh()
 
   const entrance = createEntrance({ identity, membership, overlay, replica, consensus, config, bootstrap: [...options.bootstrap ?? [], ...membership.bootstrap], member: services.member, route, wallMs, log })
-  await entrance.enter(options.signal)
   closers.push(() => { entrance.stop() })
+  await entrance.enter(options.signal)
   participant.start()
 
   let stopped: Promise<void> | undefined
