@@ -15,6 +15,11 @@ import type { Membership } from './membership.ts'
 
 /** Peers whose admission we were shown but whose ledger entry our replica has not reached. */
 const MAX_AHEAD = 64
+/**
+ * What a member whose certificate has expired may still say: ask for a new one, and vote. Where every voter slept past its date, somebody
+ * has to lead for anybody to be renewed; an expired certificate is no revocation.
+ */
+const RENEWAL_KINDS: ReadonlySet<MessageKind> = new Set(['member', 'raft', 'snapshot', 'ledger', 'results', 'tasks'])
 
 export interface DoormanInit {
   membership: Membership
@@ -81,7 +86,7 @@ export function createDoorman (init: DoormanInit): Doorman {
     can (peer, kind) {
       const its = standing(peer)
       if (its === undefined) return false
-      return its.renewalOnly ? kind === 'member' : maySpeak(kind, its.capabilities)
+      return maySpeak(kind, its.capabilities) && (!its.renewalOnly || RENEWAL_KINDS.has(kind))
     },
 
     settle () {

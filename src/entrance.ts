@@ -114,6 +114,8 @@ export function createEntrance (init: EntranceInit): Entrance {
   }
 
   const timer = setInterval(() => { void renewIfDue() }, RENEW_CHECK_MS)
+  // a replica that was just filled may say that our certificate is old
+  const offReplica = replica.onChange((events) => { if (events.length === 0 || events.some(({ type }) => type === 'member:admit')) void renewIfDue() })
   return {
     async enter (signal) {
       const deadline = AbortSignal.timeout(config.join.deadlineMs)
@@ -121,6 +123,7 @@ export function createEntrance (init: EntranceInit): Entrance {
       try {
         if (membership.founder && replica.ledger.members.size === 0 && consensus.status().conf.voters.join() === identity.peerId) await found(bounded)
         else if (!membership.isAdmitted()) await join(bounded)
+        void renewIfDue()
       } catch (error) {
         signal?.throwIfAborted()
         throw deadline.aborted ? joinTimeout(config.join.deadlineMs, error) : error
@@ -129,6 +132,7 @@ export function createEntrance (init: EntranceInit): Entrance {
     stop () {
       stopping.abort(new ConclaveError('NODE_STOPPED', 'the node is stopping'))
       clearInterval(timer)
+      offReplica()
     }
   }
 }

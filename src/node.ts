@@ -6,16 +6,15 @@ import path from 'node:path'
 import { randomBytes } from 'node:crypto'
 import { DEFAULT_TICKET_CAPABILITIES, DEFAULT_TICKET_TTL_MS, DEFAULT_TICKET_USES, MAX_TICKET_ADDRS, createInvite } from '../keys/ticket.ts'
 import { loadOrCreateIdentity } from '../keys/key-file.ts'
-import type { Identity } from '../keys/identity.ts'
 import type { PeerIdStr } from '../keys/ids.ts'
 import type { Head } from '../protocols/sync/messages.js'
 import type { ConclaveNode, InviteOptions, JobHandle, JobRequest, JoinOptions, LogEvent, NodeEvent } from './api.ts'
 import { createExchange } from './blocks/exchange.ts'
 import { openBlockStore } from './blocks/store.ts'
+import type { BlockStore } from './blocks/store.ts'
 import { DEFAULTS } from './config.ts'
 import type { NodeConfig } from './config.ts'
 import { createConsensus } from './consensus/driver.ts'
-import type { Consensus } from './consensus/consensus.ts'
 import { lockDataDir } from './data-dir.ts'
 import { createDoorman } from './doorman.ts'
 import { createEntrance } from './entrance.ts'
@@ -24,7 +23,8 @@ import { keepPorts, recallPorts } from './listen-ports.ts'
 import { createLeader } from './leader/leader.ts'
 import { createRoute } from './leader/route.ts'
 import { createServices } from './leader/services.ts'
-import { createLedger } from './ledger/state.ts'
+import { createLedger, findJob } from './ledger/state.ts'
+import type { Ledger } from './ledger/state.ts'
 import { rosterOf } from './ledger/view.ts'
 import { acquireMembership } from './membership.ts'
 import { createNeighbours } from './neighbours.ts'
@@ -46,10 +46,18 @@ import { submitJob } from './submitter/submit.ts'
 
 /** Largest snapshot of the ledger that travels between voters. */
 const MAX_SNAPSHOT_BYTES = 256 << 20
+/** A leader that stops waits this long for its successor. */
+const TRANSFER_MS = 2000
 const DEFAULT_LISTEN = ['/ip4/0.0.0.0/tcp/0']
 
-/** `config` is for tests and benchmarks; a person has no use for it. */
-export interface NodeOptions extends JoinOptions { config?: NodeConfig }
+/** The rest of `JoinOptions` is for people; these two are for tests and benchmarks. */
+export interface NodeOptions extends JoinOptions {
+  config?: NodeConfig
+  /** wall clock, ms since 1970: what certificates and deadlines are held against */
+  wallMs?: () => number
+}
+
+type Closers = Array<() => Promise<void> | void>
 
 /**
  * Start a node: of the network that `dataDir` belongs to, of the ticket's network, or of a new one.
@@ -61,7 +69,7 @@ export interface NodeOptions extends JoinOptions { config?: NodeConfig }
 export async function createNode (options: NodeOptions): Promise<ConclaveNode> {
   const config = options.config ?? DEFAULTS
   const log = options.log ?? (() => {})
-  const closers: Array<() => Promise<void> | void> = []
+  const closers: Closers = []
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).reverse()) {
       try {
@@ -72,46 +80,63 @@ export async function createNode (options: NodeOptions): Promise<ConclaveNode> {
     }
   }
   try {
-    return await compose(options, config, log, closers, close)
+    const disk = await openDisk(options, config, log, closers)
+    const parts = await compose(options, config, log, disk, closers)
+    const stop = stopOf(parts, close)
+    react(parts, log, stop)
+    await begin(parts, options)
+    return apiOf(parts, stop)
   } catch (error) {
     await close()
     throw error
   }
 }
 
-async function compose (options: NodeOptions, config: NodeConfig, log: (event: LogEvent) => void, closers: Array<() => Promise<void> | void>, close: () => Promise<void>): Promise<ConclaveNode> {
+/** What lies in the data directory, opened; nothing of it talks to anybody. */
+async function openDisk (options: NodeOptions, config: NodeConfig, log: (event: LogEvent) => void, closers: Closers) {
   const { dataDir } = options
-  const nowMs = (): number => performance.now()
-  const wallMs = (): number => Date.now()
+  const wallMs = options.wallMs ?? Date.now
   const lock = await lockDataDir(dataDir)
   closers.push(async () => { await lock.release() })
   const { identity } = await loadOrCreateIdentity(path.join(dataDir, 'identity.key'))
-  const self = identity.peerId
   const membership = await acquireMembership(dataDir, identity, options.ticket, wallMs())
-  const listen = options.listen ?? DEFAULT_LISTEN
-  const slots = options.slots ?? Math.max(1, availableParallelism() - 1)
-
-  const store = await openBlockStore(path.join(dataDir, 'blocks'), { maxBytes: config.blocks.maxBytes, log: blockLog(log) })
+  const store = await openBlockStore(path.join(dataDir, 'blocks'), { maxBytes: config.blocks.maxBytes, log })
   closers.push(async () => { await store.close() })
-  const executors = await createExecutors({ slots: Math.max(1, slots), jail: options.sandbox ?? 'auto', log: ({ event, ...facts }) => { log({ level: 'info', event, ...facts }) } })
-  closers.push(async () => { await executors.stop() })
-
   const replica = createReplica(createLedger(membership.network))
   const replicaFile = createReplicaFile(path.join(dataDir, 'replica.snapshot'), replica, log)
   closers.push(async () => { await replicaFile.stop() })
   await replicaFile.load()
-  const roster = () => ({ ...rosterOf(replica.ledger), index: replica.ledger.index })
+  const outbox = await openOutbox(path.join(dataDir, 'outbox'), { log })
+  closers.push(async () => { await outbox.close() })
+  return { dataDir, identity, membership, store, replica, outbox, wallMs }
+}
 
+/** Every part, given what it needs; timers run, but nothing listens yet. Parts refer to later ones only in callbacks. */
+async function compose (options: NodeOptions, config: NodeConfig, log: (event: LogEvent) => void, disk: Awaited<ReturnType<typeof openDisk>>, closers: Closers) {
+  const { dataDir, identity, membership, store, replica, outbox, wallMs } = disk
+  const self = identity.peerId
+  const nowMs = (): number => performance.now()
+  const slots = options.slots ?? Math.max(1, availableParallelism() - 1)
+  const listen = options.listen ?? DEFAULT_LISTEN
+  const bootstrap = [...options.bootstrap ?? [], ...membership.bootstrap]
+
+  const executors = await createExecutors({ slots: Math.max(1, slots), jail: options.sandbox ?? 'auto', log: ({ event, ...facts }) => { log({ level: 'info', event, ...facts }) } })
+  closers.push(async () => { await executors.stop() })
   const doorman = createDoorman({
     membership,
-    roster,
+    roster: () => ({ ...rosterOf(replica.ledger), index: replica.ledger.index }),
     admitMs: config.join.admitMs,
     nowMs: wallMs,
     toLeader: async (request, signal) => await route.call(services.member, request, { signal, deadlineMs: config.join.admitMs })
   })
   const overlay = createOverlay({
     identity,
-    encrypter: sealed({ fence: membership.fence, credentials: membership.credentials, judge: doorman.judge, onRefused: (refusal) => { log({ level: 'info', event: 'peer:refuse', code: refusal.code, reason: refusal.reason, by: refusal.by, direction: refusal.direction, remote: refusal.remote, addr: refusal.addr }) } }),
+    encrypter: sealed({
+      fence: membership.fence,
+      credentials: membership.credentials,
+      judge: doorman.judge,
+      onRefused: ({ code, reason, by, direction, remote, addr }) => { log({ level: 'info', event: 'peer:refuse', code, reason, by, direction, remote, addr }) }
+    }),
     listen: await recallPorts(dataDir, listen),
     datastoreDir: dataDir,
     networkId: membership.network,
@@ -120,9 +145,9 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
     log
   })
   closers.push(async () => { await overlay.stop() })
-  const exchange = createExchange({ overlay, store, log: blockLog(log) })
-
-  const consensus: Consensus = await createConsensus({
+  const exchange = createExchange({ overlay, store, log })
+  closers.push(() => { exchange.stop() })
+  const consensus = await createConsensus({
     id: self,
     dir: path.join(dataDir, 'raft'),
     // a founder whose log is gone, but not its replica, must not found the network a second time
@@ -135,15 +160,15 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
   })
   closers.push(async () => { await consensus.stop() })
 
+  /** A voter or learner has the ledger from Raft; everybody else from gossip and repairs. */
   const isFedByRaft = (): boolean => {
     const { conf } = consensus.status()
-    return conf.voters.includes(self) || conf.votersOutgoing.includes(self) || conf.learners.includes(self)
+    return [conf.voters, conf.votersOutgoing, conf.learners].some((ids) => ids.includes(self))
   }
-  const listeners = new Set<(event: NodeEvent) => void>()
-  const emit = (event: NodeEvent): void => { for (const listener of [...listeners]) listener(event) }
+  const news = createNews()
   const onHead = (head: Head, previous: Head): void => {
     if (head.leader === previous.leader && head.term === previous.term) return
-    emit({ type: 'leader:change', term: head.term, leader: head.leader === '' ? null : head.leader })
+    news.emit({ type: 'leader:change', term: head.term, leader: head.leader === '' ? null : head.leader })
     participant.advertise()
   }
   const follow = createFollow({ overlay, replica, config: config.follow, requestTimeoutMs: config.request.timeoutMs, isFedByRaft, nowMs, log, onHead: (head, previous) => { if (!isFedByRaft()) onHead(head, previous) } })
@@ -153,15 +178,12 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
     const { term, leader, commitIndex, conf } = consensus.status()
     return { term, leader, commitIndex, voters: conf.voters }
   }
-  const leader = createLeader({ network: membership.network, overlay, consensus, replica, config, head, nowMs, log })
+  const leader = createLeader({ overlay, consensus, replica, config, head, nowMs, wallMs, log })
   closers.push(async () => { await leader.stop() })
   const route = createRoute({ overlay, config: config.request, isLeading: leader.isLeading, leader: () => head().leader as PeerIdStr | '', voters: () => head().voters })
-  const neighbours = createNeighbours({ overlay, members: () => replica.ledger.members.keys(), isMember: doorman.isMember, bootstrap: [...membership.bootstrap, ...options.bootstrap ?? []], timeoutMs: config.request.timeoutMs, log })
+  const neighbours = createNeighbours({ overlay, members: () => replica.ledger.members.keys(), isMember: doorman.isMember, bootstrap, timeoutMs: config.request.timeoutMs, log })
   const services = createServices({ identity, credentials: membership.credentials, consensus, replica, onAdvertise: leader.onAdvertise, onHello: neighbours.onHello, nowMs: wallMs })
   const workers = (): PeerIdStr[] => overlay.peers().map(({ peerId }) => peerId).filter((peer) => replica.ledger.members.get(peer)?.capabilities.includes('work') === true)
-
-  const outbox = await openOutbox(path.join(dataDir, 'outbox'), { log })
-  closers.push(async () => { await outbox.close() })
   const participant = createParticipant({
     identity,
     self,
@@ -184,24 +206,40 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
     log
   })
   closers.push(async () => { await participant.stop() })
+  const entrance = createEntrance({ identity, membership, overlay, replica, consensus, config, bootstrap, member: services.member, route, wallMs, log })
+  closers.push(() => { entrance.stop() })
+  return { ...disk, config, listen, executors, doorman, overlay, exchange, consensus, isFedByRaft, news, onHead, follow, head, leader, route, neighbours, services, workers, participant, entrance, nowMs }
+}
 
-  // everything that listens is in place before the first peer may connect
-  for (const service of [services.job, services.member, services.work]) await route.serve(service)
-  await serveLedger({ overlay, consensus, head })
-  await exchange.serve()
-  closers.push(async () => { await exchange.stop() })
+type Parts = Awaited<ReturnType<typeof compose>>
+
+/** Who listens to the node's events. */
+function createNews (): { emit: (event: NodeEvent) => void, on: (listener: (event: NodeEvent) => void) => () => void } {
+  const listeners = new Set<(event: NodeEvent) => void>()
+  return {
+    emit: (event) => { for (const listener of [...listeners]) listener(event) },
+    on (listener) {
+      listeners.add(listener)
+      return () => { listeners.delete(listener) }
+    }
+  }
+}
+
+/** What one part's events mean to the others. */
+function react (parts: Parts, log: (event: LogEvent) => void, stop: () => Promise<void>): void {
+  const { replica, doorman, neighbours, overlay, store, news, consensus, follow, leader, participant, head, isFedByRaft } = parts
   replica.onChange((events) => {
     if (events.length === 0 || events.some(({ type }) => type.startsWith('member:'))) {
       doorman.settle()
       neighbours.refresh()
     }
     for (const event of events) {
-      if (event.type === 'member:admit' || event.type === 'member:revoke') emit({ type: event.type, peerId: event.peerId })
+      if (event.type === 'member:admit' || event.type === 'member:revoke') news.emit({ type: event.type, peerId: event.peerId })
       if (event.type === 'member:revoke') overlay.disconnect(event.peerId).catch((error: unknown) => { log({ level: 'warn', event: 'revoke:fail', reason: String(error) }) })
       if (event.type === 'job:done' || event.type === 'job:fail' || event.type === 'job:cancel') store.unpin(event.job)
       if (event.type === 'job:forget') store.unpin(resultPin(event.job))
       const told = describeEvent(replica.ledger, event)
-      if (told !== undefined) emit(told)
+      if (told !== undefined) news.emit(told)
     }
   })
   overlay.onPeer(({ type, peerId }) => {
@@ -211,15 +249,15 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
     } else {
       consensus.peerLost(peerId)
       follow.onPeerLost(peerId)
-      leader.kick()
     }
-    emit({ type, peerId })
+    leader.kick()
+    news.emit({ type, peerId })
   })
   let seen: Head = head()
   consensus.onEvent((event) => {
     if (event.type === 'leader:change' || event.type === 'commit') {
       const now = head()
-      if (isFedByRaft()) onHead(now, seen)
+      if (isFedByRaft()) parts.onHead(now, seen)
       seen = now
     }
     if (event.type === 'stopped' && event.error !== undefined) {
@@ -227,65 +265,77 @@ async function compose (options: NodeOptions, config: NodeConfig, log: (event: L
       void stop()
     }
   })
+}
 
+/** Listen, talk, come in, work: in this order. Every handler is in place before the first peer may connect. */
+async function begin (parts: Parts, options: NodeOptions): Promise<void> {
+  const { route, services, overlay, consensus, head, exchange, dataDir, listen, follow, neighbours, entrance, participant, store, replica } = parts
+  for (const service of [services.job, services.member, services.work]) await route.serve(service)
+  await serveLedger({ overlay, consensus, head })
+  await exchange.serve()
+  pinNeeded(store, replica.ledger)
   await overlay.start()
   await keepPorts(dataDir, listen, overlay.addrs())
   consensus.start()
   await follow.start()
   neighbours.refresh()
-
-  const entrance = createEntrance({ identity, membership, overlay, replica, consensus, config, bootstrap: [...options.bootstrap ?? [], ...membership.bootstrap], member: services.member, route, wallMs, log })
-  closers.push(() => { entrance.stop() })
   await entrance.enter(options.signal)
   participant.start()
+}
 
+/** Pins live in memory: after a restart, what the ledger needs is pinned again. */
+function pinNeeded (store: BlockStore, ledger: Ledger): void {
+  for (const job of ledger.running.values()) {
+    for (const cid of [job.spec.code.cid, ...job.spec.inputs.map((input) => input.cid)]) store.pin(cid, job.id)
+    for (const stage of job.stages) for (const task of stage.tasks) if (task.state === 'done') for (const { cid } of task.outputs) store.pin(cid, job.id)
+  }
+  for (const job of ledger.ended.values()) for (const { outputs } of job.results) for (const { cid } of outputs) store.pin(cid, resultPin(job.id))
+}
+
+/** Leadership is handed over first, so that nobody has to notice that it is gone. */
+function stopOf ({ consensus }: Parts, close: () => Promise<void>): () => Promise<void> {
   let stopped: Promise<void> | undefined
-  const stop = async (): Promise<void> => {
+  return async () => {
     stopped ??= (async () => {
-      if (consensus.status().role === 'leader') await consensus.transferLeadership(undefined, AbortSignal.timeout(2000)).catch((error: unknown) => { log({ level: 'info', event: 'transfer:fail', reason: String(error) }) })
+      const { role, conf } = consensus.status()
+      if (role === 'leader' && conf.voters.length > 1) await consensus.transferLeadership(undefined, AbortSignal.timeout(TRANSFER_MS)).catch(() => {}) // then they elect one
       await close()
     })()
     await stopped
   }
-  const view = createView({ identity, membership, overlay, replica, consensus, leader, participant, executors, store, neighbours, head, isFedByRaft, nowMs })
-  const handleInit = {
-    identity,
-    network: membership.network,
-    replica,
-    store,
-    exchange,
-    send: async (request: Uint8Array, signal: AbortSignal | undefined) => await route.call(services.job, request, signal === undefined ? {} : { signal }),
-    waiting: view.waitingOf
-  }
+}
 
+function apiOf (parts: Parts, stop: () => Promise<void>): ConclaveNode {
+  const { identity, membership, dataDir, replica, store, exchange, executors, overlay, route, services, config, workers, news, wallMs } = parts
+  const view = createView(parts)
+  const send = async (request: Uint8Array, signal: AbortSignal | undefined): Promise<Uint8Array> => await route.call(services.job, request, signal === undefined ? {} : { signal })
+  const handleInit = { identity, network: membership.network, replica, store, exchange, send, waiting: view.waitingOf, wallMs }
   return {
-    peerId: self,
+    peerId: identity.peerId,
     network: membership.network,
     dataDir,
     addrs: () => overlay.addrs(),
     status: view.status,
     peers: view.peers,
     jobs: view.jobs,
-    invite: async (invite) => makeInvite(identity, membership, overlay.addrs(), invite ?? {}),
+    invite: async (invite) => makeInvite(parts, invite ?? {}),
     async submit (request: JobRequest, { signal }: { signal?: AbortSignal } = {}): Promise<JobHandle> {
       const ended = signal ?? new AbortController().signal
-      const id = await submitJob({ identity, network: membership.network, store, exchange, executors, copies: config.blocks.copies, holders: workers, send: handleInit.send }, request, ended)
+      const id = await submitJob({ identity, network: membership.network, store, exchange, executors, copies: config.blocks.copies, holders: workers, send, wallMs }, request, ended)
       // the leader has it; our own replica follows within a round trip
-      while (!replica.ledger.running.has(id) && !replica.ledger.ended.has(id)) await replica.changed(ended)
+      while (findJob(replica.ledger, id) === undefined) await replica.changed(ended)
       return createHandle(handleInit, id)
     },
     job: (text) => createHandle(handleInit, resolveJob(replica.ledger, text)),
     observe: ({ from = 0, signal } = {}) => committedResults(replica, from, signal ?? new AbortController().signal),
-    on (listener) {
-      listeners.add(listener)
-      return () => { listeners.delete(listener) }
-    },
+    on: news.on,
     stop,
     [Symbol.asyncDispose]: stop
   }
 }
 
-function makeInvite (identity: Identity, membership: Awaited<ReturnType<typeof acquireMembership>>, addrs: string[], options: InviteOptions): string {
+function makeInvite ({ identity, membership, overlay, wallMs }: Parts, options: InviteOptions): string {
+  const addrs = overlay.addrs()
   if (addrs.length === 0) throw new ConclaveError('NO_ADDRESS', 'this node listens nowhere, so nobody could reach it', { next: 'conclave up --listen /ip4/0.0.0.0/tcp/4001' })
   const { chain } = membership.credentials()
   return createInvite({
@@ -297,11 +347,7 @@ function makeInvite (identity: Identity, membership: Awaited<ReturnType<typeof a
     capabilities: options.capabilities ?? DEFAULT_TICKET_CAPABILITIES,
     uses: options.uses ?? DEFAULT_TICKET_USES,
     ttlMs: options.ttlMs ?? DEFAULT_TICKET_TTL_MS,
-    nowMs: Date.now(),
+    nowMs: wallMs(),
     seed: randomBytes(32)
   })
-}
-
-const blockLog = (log: (event: LogEvent) => void) => (event: { level?: LogEvent['level'], event?: string, [fact: string]: unknown }): void => {
-  log({ level: 'info', event: 'block:event', ...event })
 }

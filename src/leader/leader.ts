@@ -3,7 +3,7 @@
  * participants, and the order of things: one plan at a time, each made from a ledger that holds the one before.
  */
 import { Command } from '../../protocols/ledger/messages.js'
-import type { NetworkId, PeerIdStr } from '../../keys/ids.ts'
+import type { PeerIdStr } from '../../keys/ids.ts'
 import { Notice } from '../../protocols/sync/messages.js'
 import type { CommittedEntry, Head } from '../../protocols/sync/messages.js'
 import type { Advertise } from '../../protocols/work/messages.js'
@@ -24,13 +24,13 @@ import type { ParticipantView, PlanMemory } from './plan.ts'
 const MAX_NOTICE_BYTES = 48 << 10
 
 export interface LeaderInit {
-  network: NetworkId
   overlay: Overlay
   consensus: Consensus
   replica: Replica
   config: NodeConfig
   head: () => Head
   nowMs: () => number
+  wallMs: () => number
   log: (event: LogEvent) => void
 }
 
@@ -89,7 +89,7 @@ export function createLeader (init: LeaderInit): Leader {
       memory = createPlanMemory()
       memoryTerm = term
     }
-    const { assignments, releases, ends, wakeAtMs } = plan(replica.ledger, participants(), { nowMs: nowMs(), wallMs: Date.now() }, memory)
+    const { assignments, releases, ends, wakeAtMs } = plan(replica.ledger, participants(), { nowMs: nowMs(), wallMs: init.wallMs() }, memory)
     if (wakeAtMs !== undefined) wakeIn(wakeAtMs - nowMs())
     const proposals = [
       ...ends.map((end) => failCommand(end.job, end.code, end.reason)),

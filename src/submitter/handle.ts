@@ -28,6 +28,7 @@ export interface HandleInit extends ResultsInit {
   send: (request: Uint8Array, signal: AbortSignal | undefined) => Promise<Uint8Array>
   /** why nothing of a running job runs, where it is known here */
   waiting: (job: JobId) => string | undefined
+  wallMs: () => number
 }
 
 /** @returns the job with this id, with this unique prefix, or the newest for `last`. @throws JOB_UNKNOWN, JOB_AMBIGUOUS */
@@ -73,7 +74,7 @@ export function createHandle (init: HandleInit, id: JobId): JobHandle {
     results: (options = {}) => records(init, id, { order: options.order ?? 'ledger', signal: options.signal ?? new AbortController().signal }),
     events: (options = {}) => jobEvents(init, id, options.signal),
     async cancel () {
-      const signed = signStatement(init.identity, STATEMENT_DOMAINS.cancel, encodeCancelRequest(init.network, id, Date.now()))
+      const signed = signStatement(init.identity, STATEMENT_DOMAINS.cancel, encodeCancelRequest(init.network, id, init.wallMs()))
       const statement = SignedStatement.encode({ ...signed, payload: new Uint8Array(signed.payload), signature: new Uint8Array(signed.signature) })
       await init.send(JobRequest.encode({ hops: 0, cancel: statement }), undefined)
     },

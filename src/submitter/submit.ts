@@ -40,6 +40,7 @@ export interface SubmitInit {
   holders: () => readonly PeerIdStr[]
   /** brings an encoded JobRequest to the leader; returns the encoded JobReply */
   send: (request: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>
+  wallMs: () => number
 }
 
 /**
@@ -59,7 +60,7 @@ export async function submitJob (init: SubmitInit, request: JobRequest, signal: 
       network: init.network,
       submitter: init.identity.peerId,
       nonce: new Uint8Array(randomBytes(COMMAND_LIMITS.nonceBytes)),
-      createdAtMs: Date.now(),
+      createdAtMs: init.wallMs(),
       name: request.name ?? nameOf(request.code),
       code: { cid, bytes: code.length, holders: codeHolders },
       inputs: await storeInputs(init, request, owner, copier, signal),
