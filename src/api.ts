@@ -193,6 +193,12 @@ export interface ConclaveNode extends AsyncDisposable {
   jobs (): JobInfo[]
   /** @returns a ticket, a secret until it is used up. @throws DENIED without the `invite` capability, NO_QUORUM */
   invite (options?: InviteOptions): Promise<string>
+  /**
+   * Put a member out, for good: resolves once committed.
+   *
+   * @throws MEMBER_UNKNOWN; NOT_ALLOWED without the `invite` capability; NO_QUORUM
+   */
+  revoke (peerId: string): Promise<void>
   /** Resolves once the job is committed. @throws INPUT_*, JOB_*, NO_QUORUM, BUSY, DENIED */
   submit (request: JobRequest, options?: { signal?: AbortSignal }): Promise<JobHandle>
   /** @param id - the id, a unique prefix of it, or `last`. @throws JOB_UNKNOWN, JOB_AMBIGUOUS */

@@ -7,6 +7,10 @@ import { randomBytes } from 'node:crypto'
 import { DEFAULT_TICKET_CAPABILITIES, DEFAULT_TICKET_TTL_MS, DEFAULT_TICKET_USES, MAX_TICKET_ADDRS, createInvite } from '../keys/ticket.ts'
 import { loadOrCreateIdentity } from '../keys/key-file.ts'
 import type { PeerIdStr } from '../keys/ids.ts'
+import { signStatement } from '../keys/statement.ts'
+import { STATEMENT_DOMAINS } from '../protocols/ledger/constants.ts'
+import { SignedStatement } from '../protocols/ledger/messages.js'
+import { MemberRequest } from '../protocols/member/messages.js'
 import type { Head } from '../protocols/sync/messages.js'
 import type { ConclaveNode, InviteOptions, JobHandle, JobRequest, JoinOptions, LogEvent, NodeEvent } from './api.ts'
 import { createExchange } from './blocks/exchange.ts'
@@ -23,6 +27,7 @@ import { keepPorts, recallPorts } from './listen-ports.ts'
 import { createLeader } from './leader/leader.ts'
 import { createRoute } from './leader/route.ts'
 import { createServices } from './leader/services.ts'
+import { encodeRevocation } from './ledger/command.ts'
 import { createLedger, findJob } from './ledger/state.ts'
 import type { Ledger } from './ledger/state.ts'
 import { rosterOf } from './ledger/view.ts'
@@ -319,6 +324,7 @@ function apiOf (parts: Parts, stop: () => Promise<void>): ConclaveNode {
     peers: view.peers,
     jobs: view.jobs,
     invite: async (invite) => makeInvite(parts, invite ?? {}),
+    revoke: async (peerId) => { await revoke(parts, peerId) },
     async submit (request: JobRequest, { signal }: { signal?: AbortSignal } = {}): Promise<JobHandle> {
       const ended = signal ?? new AbortController().signal
       const id = await submitJob({ identity, network: membership.network, store, exchange, executors, copies: config.blocks.copies, holders: workers, send, wallMs }, request, ended)
@@ -332,6 +338,18 @@ function apiOf (parts: Parts, stop: () => Promise<void>): ConclaveNode {
     stop,
     [Symbol.asyncDispose]: stop
   }
+}
+
+/** Returns once this node's own replica has it too. */
+async function revoke ({ identity, membership, replica, route, services, wallMs }: Parts, peerId: string): Promise<void> {
+  const peer = peerId as PeerIdStr
+  if (replica.ledger.revoked.has(peer)) return
+  if (!replica.ledger.members.has(peer)) throw new ConclaveError('MEMBER_UNKNOWN', `${peerId} is no member of this network`, { next: 'conclave peers' })
+  const statement = signStatement(identity, STATEMENT_DOMAINS.revocation, encodeRevocation(membership.network, peer, wallMs()))
+  const signed = SignedStatement.encode({ ...statement, payload: new Uint8Array(statement.payload), signature: new Uint8Array(statement.signature) })
+  const issuerChain = membership.credentials().chain.map((link) => new Uint8Array(link))
+  await route.call(services.member, MemberRequest.encode({ hops: 0, revoke: { signed, issuerChain } }))
+  while (!replica.ledger.revoked.has(peer)) await replica.changed()
 }
 
 function makeInvite ({ identity, membership, overlay, wallMs }: Parts, options: InviteOptions): string {

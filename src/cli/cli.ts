@@ -6,6 +6,7 @@ import { EXIT, ConclaveError } from '../errors.ts'
 import { nearest, parse } from './args.ts'
 import type { Args } from './args.ts'
 import { cancel } from './cancel.ts'
+import { revoke } from './revoke.ts'
 import { COMMON } from './command.ts'
 import type { Command, Context } from './command.ts'
 import { dev } from './dev.ts'
@@ -23,7 +24,7 @@ import { up } from './up.ts'
 import { watch } from './watch.ts'
 
 /** In the order of the overview. */
-const COMMANDS: readonly Command[] = [up, invite, run, watch, status, peers, jobs, cancel, down, dev]
+const COMMANDS: readonly Command[] = [up, invite, run, watch, status, peers, jobs, cancel, revoke, down, dev]
 
 export async function main (): Promise<void> {
   const out = createOutput(process.stdout, process.stderr)

@@ -23,6 +23,7 @@ export interface ControlClient {
   submit (request: SubmitBody, signal?: AbortSignal): Promise<JobInfo>
   cancel (id: string, signal?: AbortSignal): Promise<JobInfo>
   invite (options: InviteOptions, signal?: AbortSignal): Promise<string>
+  revoke (peerId: string, signal?: AbortSignal): Promise<void>
   follow (id: string, signal?: AbortSignal): AsyncGenerator<FollowLine>
   results (id: string, order: 'ledger' | 'key', signal?: AbortSignal): AsyncGenerator<unknown>
   events (signal?: AbortSignal): AsyncGenerator<NodeEvent>
@@ -96,6 +97,7 @@ export async function connectControl (dataDir: string): Promise<ControlClient> {
     job: async (id, signal) => await call('GET', job(id), undefined, signal),
     submit: async (request, signal) => await call('POST', 'jobs', request, signal),
     cancel: async (id, signal) => await call('POST', `${job(id)}/cancel`, {}, signal),
+    revoke: async (peerId, signal) => { await call('POST', `peers/${encodeURIComponent(peerId)}/revoke`, {}, signal) },
     invite: async (options, signal) => (await call<{ ticket: string }>('POST', 'invites', options, signal)).ticket,
     follow: (id, signal) => stream(`${job(id)}/follow`, signal),
     async * results (id, order, signal) {

@@ -135,6 +135,10 @@ function routesOf (init: ControlInit, limits: Limits): ReadonlyMap<string, Route
       await handle.cancel()
       return handle.info()
     }],
+    ['POST peers/*/revoke', async ({ id }) => {
+      await node.revoke(id)
+      return {}
+    }],
     ['POST invites', async ({ request }) => ({ ticket: await node.invite(toInvite(await readBody(request, limits.maxBodyBytes))) })],
     ['GET events', async ({ signal }) => new Lines(events(node, signal))],
     ['POST stop', async ({ response }) => {

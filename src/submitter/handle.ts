@@ -77,6 +77,7 @@ export function createHandle (init: HandleInit, id: JobId): JobHandle {
       const signed = signStatement(init.identity, STATEMENT_DOMAINS.cancel, encodeCancelRequest(init.network, id, init.wallMs()))
       const statement = SignedStatement.encode({ ...signed, payload: new Uint8Array(signed.payload), signature: new Uint8Array(signed.signature) })
       await init.send(JobRequest.encode({ hops: 0, cancel: statement }), undefined)
+      while (findJob(replica.ledger, id)?.status === 'running') await replica.changed()
     },
     async done (options = {}) {
       while (info().status === 'running') await replica.changed(options.signal)

@@ -37,6 +37,21 @@ describe('a mesh of nodes', function () {
     assert.equal(second.status().members, 4)
   })
 
+  it('puts a revoked member out for good, and its work goes to others', async () => {
+    await using mesh = await createMesh()
+    const first = await mesh.start('first')
+    const second = await mesh.add('second')
+    const third = await mesh.add('third')
+    await until('three voters', 10_000, () => mesh.nodes.every((node) => node.status().voters.length === 3))
+    assert.equal(await codeOf(second.revoke(third.peerId)), 'NOT_ALLOWED')
+    const job = await first.submit({ code: SLOW_JOB, inputs: [await mesh.file('a.txt', Array.from({ length: 9 }, (_, i) => `line ${i}\n`).join(''))], splitBytes: 1 })
+    await first.revoke(third.peerId)
+    await until('nobody is connected to it', 10_000, () => [first, second].every((node) => node.peers().every(({ peerId }) => peerId !== third.peerId)) && third.peers().every(({ connected }) => !connected))
+    assert.equal((await job.done({ signal: AbortSignal.timeout(40_000) })).status, 'succeeded')
+    await third.stop()
+    assert.equal(mesh.log.some(({ event, code }) => event === 'peer:refuse' && code === 'REVOKED'), true)
+  })
+
   it('makes voters of members as they join, an odd number of them', async () => {
     await using mesh = await createMesh()
     await mesh.start('a')

@@ -99,6 +99,7 @@ export class FakeNode implements ConclaveNode {
   readonly dataDir: string
   readonly submitted: FakeJob[] = []
   readonly invites: InviteOptions[] = []
+  readonly revoked: string[] = []
   readonly listeners = new Set<(event: NodeEvent) => void>()
   stops = 0
   /** called for each job that was submitted, before the submitter hears of it */
@@ -128,6 +129,8 @@ export class FakeNode implements ConclaveNode {
     this.invites.push(options)
     return 'conclave1fakefakefake'
   }
+
+  async revoke (peerId: string): Promise<void> { this.revoked.push(peerId) }
 
   async submit (request: JobRequest): Promise<JobHandle> {
     const job = new FakeJob(`jfake${this.submitted.length + 1}`, request)

@@ -188,6 +188,11 @@ describe('the command line', () => {
     assert.deepEqual([code, stdout], [0, `${node.submitted.at(-1)?.id} cancelled\n`])
   })
 
+  it('revokes a member', async () => {
+    const { code, stdout } = await conclave('revoke', '12D3KooWother')
+    assert.deepEqual([code, stdout, node.revoked], [0, '12D3KooWother revoked\n', ['12D3KooWother']])
+  })
+
   describe('mistakes', () => {
     const cases: [args: string[], exit: number, code: string, more: RegExp][] = [
       [['stauts'], 2, 'USAGE', /did you mean status\?/],
