@@ -3,6 +3,7 @@
  * to the first one that it reaches; nobody's address is in the ledger.
  */
 import type { PeerIdStr } from '../keys/ids.ts'
+import { MAX_TICKET_ADDRS } from '../keys/ticket.ts'
 import { MemberReply, MemberRequest } from '../protocols/member/messages.js'
 import type { PeerAddrs } from '../protocols/member/messages.js'
 import { PROTOCOL } from './config.ts'
@@ -16,6 +17,18 @@ const MAX_ADDRS = 8
 const MAX_PEERS = 512
 /** Members that are dialled for ever; beyond it the mesh is kept by those who dial us, and by gossip. */
 const MAX_KEPT = 128
+
+/**
+ * The addresses that a ticket carries: up to two of our own, then one of each other member. Those that other machines can reach come first;
+ * loopback ones help only where there is nothing else.
+ */
+export function ticketAddrs (own: readonly string[], others: ReadonlyArray<readonly string[]>): string[] {
+  const reachable = (addrs: readonly string[]): string[] => {
+    const far = addrs.filter((addr) => !/^\/ip4\/127\.|^\/ip6\/::1\//.test(addr))
+    return far.length > 0 ? far : [...addrs]
+  }
+  return [...reachable(own).slice(0, 2), ...others.flatMap((addrs) => reachable(addrs).slice(0, 1))].slice(0, MAX_TICKET_ADDRS)
+}
 
 export interface NeighboursInit {
   overlay: Overlay

@@ -4,7 +4,7 @@
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { randomBytes } from 'node:crypto'
-import { DEFAULT_TICKET_CAPABILITIES, DEFAULT_TICKET_TTL_MS, DEFAULT_TICKET_USES, MAX_TICKET_ADDRS, createInvite } from '../keys/ticket.ts'
+import { DEFAULT_TICKET_CAPABILITIES, DEFAULT_TICKET_TTL_MS, DEFAULT_TICKET_USES, createInvite } from '../keys/ticket.ts'
 import { loadOrCreateIdentity } from '../keys/key-file.ts'
 import type { PeerIdStr } from '../keys/ids.ts'
 import { signStatement } from '../keys/statement.ts'
@@ -32,7 +32,7 @@ import { createLedger, findJob } from './ledger/state.ts'
 import type { Ledger } from './ledger/state.ts'
 import { rosterOf } from './ledger/view.ts'
 import { acquireMembership } from './membership.ts'
-import { createNeighbours } from './neighbours.ts'
+import { createNeighbours, ticketAddrs } from './neighbours.ts'
 import { createView } from './node-view.ts'
 import { createFollow } from './observer/follow.ts'
 import { createReplica } from './observer/replica.ts'
@@ -352,16 +352,19 @@ async function revoke ({ identity, membership, replica, route, services, wallMs 
   while (!replica.ledger.revoked.has(peer)) await replica.changed()
 }
 
-function makeInvite ({ identity, membership, overlay, wallMs }: Parts, options: InviteOptions): string {
-  const addrs = overlay.addrs()
-  if (addrs.length === 0) throw new ConclaveError('NO_ADDRESS', 'this node listens nowhere, so nobody could reach it', { next: 'conclave up --listen /ip4/0.0.0.0/tcp/4001' })
+/** A ticket names this node and other members that are up, so that it opens the door when this node is down. */
+function makeInvite ({ identity, membership, overlay, neighbours, wallMs }: Parts, options: InviteOptions): string {
+  const own = overlay.addrs()
+  const others = overlay.peers().map(({ peerId }) => neighbours.addrsOf(peerId))
+  const addrs = ticketAddrs(own, others)
+  if (own.length === 0) throw new ConclaveError('NO_ADDRESS', 'this node listens nowhere, so nobody could reach it', { next: 'conclave up --listen /ip4/0.0.0.0/tcp/4001' })
   const { chain } = membership.credentials()
   return createInvite({
     identity,
     chain,
     network: membership.network,
     fence: membership.fence,
-    addrs: addrs.slice(0, MAX_TICKET_ADDRS),
+    addrs,
     capabilities: options.capabilities ?? DEFAULT_TICKET_CAPABILITIES,
     uses: options.uses ?? DEFAULT_TICKET_USES,
     ttlMs: options.ttlMs ?? DEFAULT_TICKET_TTL_MS,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { CommittedResult, ConclaveNode } from '../../src/api.ts'
+import { DEFAULTS } from '../../src/config.ts'
 import { WORD_COUNT, all, codeOf, createMesh, until } from '../support/mesh.ts'
 
 interface Count { word: string, count: number }
@@ -35,6 +36,28 @@ describe('a mesh of nodes', function () {
     assert.equal(await codeOf(mesh.start('fifth', { ticket })), 'GRANT_USED_UP')
     await until('every member knows four', 10_000, () => mesh.nodes.every((node) => node.status().members === 4))
     assert.equal(second.status().members, 4)
+  })
+
+  it('opens the door through another member that a ticket names, while the one that made it is down', async () => {
+    await using mesh = await createMesh()
+    const first = await mesh.start('a')
+    for (const name of ['b', 'c']) await mesh.add(name)
+    await until('three voters', 10_000, () => mesh.nodes.every((node) => node.status().voters.length === 3))
+    const ticket = await first.invite()
+    await first.stop()
+    const late = await mesh.start('d', { ticket })
+    assert.equal(late.status().members, 4)
+  })
+
+  it('fetches the next task\'s input while one runs', async () => {
+    await using mesh = await createMesh()
+    const config = { ...DEFAULTS, blocks: { ...DEFAULTS.blocks, copies: 1 } }
+    const submitter = await mesh.start('a', { slots: 0, config })
+    const worker = await mesh.add('b', { slots: 1, config })
+    await submitter.submit({ code: SLOW_JOB, inputs: [await mesh.file('a.txt', 'one\ntwo\nthree\n')], splitBytes: 1 })
+    await until('a task runs', 10_000, () => worker.status().slots.busy === 1)
+    await until('the code and two inputs are there', 5000, () => worker.status().blocks.count === 3)
+    assert.equal(worker.jobs()[0]?.stages[0]?.done, 0, 'and nothing is done yet')
   })
 
   it('puts a revoked member out for good, and its work goes to others', async () => {
