@@ -110,20 +110,22 @@ export function createLeader (init: LeaderInit): Leader {
     wanted = true
     if (busy || stopping.signal.aborted) return
     busy = true
-    planning = (async () => {
-      // everything that arrives in this turn of the event loop is planned together
-      await new Promise<void>((resolve) => setImmediate(resolve))
+    planning = planAll()
+  }
+
+  async function planAll (): Promise<void> {
+    // everything that arrives in this turn of the event loop is planned together
+    await new Promise<void>((resolve) => setImmediate(resolve))
+    try {
       while (wanted && isLeading() && !stopping.signal.aborted) {
         wanted = false
-        try {
-          await planOnce()
-        } catch (error) {
-          if (stopping.signal.aborted) return
-          init.log({ level: 'info', event: 'plan:fail', code: error instanceof ConclaveError ? error.code : 'INTERNAL', reason: String(error) })
-          return // the next tick or commit tries again
-        }
+        await planOnce()
       }
-    })().finally(() => { busy = false })
+    } catch (error) {
+      // the next tick or commit tries again
+      if (!stopping.signal.aborted) init.log({ level: 'info', event: 'plan:fail', code: error instanceof ConclaveError ? error.code : 'INTERNAL', reason: String(error) })
+    }
+    busy = false // in the same turn as the last look at `wanted`
   }
 
   /** Tell everybody what was committed: assignments on `tasks`, the rest on `results`. */

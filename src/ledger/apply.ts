@@ -101,7 +101,7 @@ function applyAssign (ledger: Ledger, { term, assignments }: Assign, index: numb
       ledger.stats.staleAssignments++
       continue
     }
-    assignTask(stage, number, participant, leaseMs)
+    assignTask(stage, number, participant, leaseMs, index)
     events.push({ type: 'task:assign', index, job: job.id, stage: n, task: number, attempt, participant, leaseMs })
   }
   return events

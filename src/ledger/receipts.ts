@@ -47,7 +47,7 @@ function ignored (ledger: Ledger, participant: PeerIdStr, receipt: AttemptReceip
 function succeed (ledger: Ledger, job: RunningJob, participant: PeerIdStr, receipt: Success, signed: Signed, position: { index: number, ordinal: number }): LedgerEvent[] {
   const stage = job.stages[receipt.stage] as Stage
   const { outputs, counters, task, attempt } = receipt
-  completeTask(stage, task, outputs)
+  completeTask(stage, task, outputs, position.index)
   ledger.stats.tasksDone++
   job.counters = addCounters(job.counters, counters)
   job.doneBy.set(participant, (job.doneBy.get(participant) ?? 0) + 1)
@@ -84,15 +84,21 @@ export function abandon (ledger: Ledger, job: RunningJob, ref: AttemptRef, index
   return endJob(ledger, job, { status: 'failed', code: 'TASK_ABANDONED', reason }, index)
 }
 
-/** Blocks that a task could not get: those of an earlier stage are made again, those of the submitter are waited for. */
+/**
+ * Blocks that a task could not get: those of an earlier stage are made again, those of the submitter are waited for. A block that was made
+ * after the attempt was given out is not the one that it missed: several tasks miss the same block at once, and the first to say so had it
+ * made again already.
+ */
 function lose (ledger: Ledger, job: RunningJob, participant: PeerIdStr, receipt: Failure, missing: readonly CidStr[], index: number): LedgerEvent[] {
   const events: LedgerEvent[] = []
   const stage = job.stages[receipt.stage] as Stage
   const before = job.stages[receipt.stage - 1]
+  const failed = stage.tasks[receipt.task] as Task
+  const givenOutAt = failed.state === 'assigned' ? failed.since : 0
   for (const cid of before === undefined ? [] : missing) {
     const maker = makerOf(before as Stage, receipt.task, cid)
     const task = before?.tasks[maker ?? -1]
-    if (before === undefined || maker === undefined || task?.state !== 'done') continue
+    if (before === undefined || maker === undefined || task?.state !== 'done' || task.since > givenOutAt) continue
     putBackTask(before, maker, remember(task.history, { loss: true, avoid: task.participant }))
     job.losses++
     events.push({ type: 'task:lost', index, job: job.id, stage: receipt.stage - 1, task: maker, attempt: task.attempt, participant: task.participant, cid })

@@ -16,7 +16,7 @@ const FORMAT = 1
 type OutputRow = [partition: number, cid: string, bytes: number, records: number, holders: PeerIdStr[]]
 type HistoryRow = [faults: number, losses: number, avoid: PeerIdStr[]]
 /** pending: p; assigned: a; done: d. The last two hold what the state carries. */
-type TaskRow = ['p' | 'a' | 'd', attempt: number, history: HistoryRow | null, participantOrWaiting: string, rest: number | OutputRow[]]
+type TaskRow = ['p' | 'a' | 'd', attempt: number, history: HistoryRow | null, participantOrWaiting: string, rest: number | OutputRow[], since: number]
 type ResultRow = [task: number, attempt: number, participant: PeerIdStr, index: number, ordinal: number, outputs: OutputRow[]]
 type SignedRow = [payload: Uint8Array, signer: string, signature: Uint8Array]
 
@@ -70,9 +70,9 @@ const historyRow = (history: TaskHistory): HistoryRow | null => history === NO_H
 function taskRow (task: Task): TaskRow {
   const history = historyRow(task.history)
   switch (task.state) {
-    case 'pending': return ['p', task.attempt, history, task.waiting ?? '', 0]
-    case 'assigned': return ['a', task.attempt, history, task.participant, task.leaseMs]
-    case 'done': return ['d', task.attempt, history, task.participant, task.outputs.map(outputRow)]
+    case 'pending': return ['p', task.attempt, history, task.waiting ?? '', 0, 0]
+    case 'assigned': return ['a', task.attempt, history, task.participant, task.leaseMs, task.since]
+    case 'done': return ['d', task.attempt, history, task.participant, task.outputs.map(outputRow), task.since]
   }
 }
 
@@ -173,10 +173,10 @@ function restoreStages (spec: JobSpec, row: RunningRow): readonly Stage[] {
   return stages
 }
 
-function taskOf ([state, attempt, kept, text, rest]: TaskRow): Task {
+function taskOf ([state, attempt, kept, text, rest, since]: TaskRow): Task {
   const history: TaskHistory = kept === null ? NO_HISTORY : { faults: kept[0], losses: kept[1], avoid: kept[2] }
   if (state === 'p') return { state: 'pending', attempt, history, waiting: text === '' ? undefined : text }
-  if (state === 'a' && typeof rest === 'number') return { state: 'assigned', attempt, history, participant: text as PeerIdStr, leaseMs: rest }
-  if (state === 'd' && typeof rest !== 'number') return { state: 'done', attempt, history, participant: text as PeerIdStr, outputs: rest.map(outputOf) }
+  if (state === 'a' && typeof rest === 'number') return { state: 'assigned', attempt, history, participant: text as PeerIdStr, leaseMs: rest, since }
+  if (state === 'd' && typeof rest !== 'number') return { state: 'done', attempt, history, participant: text as PeerIdStr, outputs: rest.map(outputOf), since }
   throw new Error(`a task in state ${String(state)}`)
 }

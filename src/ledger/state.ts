@@ -113,8 +113,8 @@ export interface TaskHistory {
 /** `attempt`: the last one given out; 0: none yet. */
 export type Task =
   | { readonly state: 'pending', readonly attempt: number, readonly history: TaskHistory, /** the job input or code that no holder gave */ readonly waiting: CidStr | undefined }
-  | { readonly state: 'assigned', readonly attempt: number, readonly history: TaskHistory, readonly participant: PeerIdStr, readonly leaseMs: number }
-  | { readonly state: 'done', readonly attempt: number, readonly history: TaskHistory, readonly participant: PeerIdStr, readonly outputs: readonly TaskOutput[] }
+  | { readonly state: 'assigned', readonly attempt: number, readonly history: TaskHistory, readonly participant: PeerIdStr, readonly leaseMs: number, /** ledger index of the assignment */ readonly since: number }
+  | { readonly state: 'done', readonly attempt: number, readonly history: TaskHistory, readonly participant: PeerIdStr, readonly outputs: readonly TaskOutput[], /** ledger index of the receipt */ readonly since: number }
 
 export interface Stage {
   readonly spec: StageSpec

@@ -21,19 +21,19 @@ export function openStage (stage: Stage): void {
   }
 }
 
-/** pending → assigned, one attempt on. */
-export function assignTask (stage: Stage, n: number, participant: PeerIdStr, leaseMs: number): void {
+/** pending → assigned, one attempt on. @param since - ledger index */
+export function assignTask (stage: Stage, n: number, participant: PeerIdStr, leaseMs: number, since: number): void {
   const task = stage.tasks[n]
   assert(task?.state === 'pending' && stage.pending.delete(n), 'only a pending task is assigned')
-  stage.tasks[n] = { state: 'assigned', attempt: task.attempt + 1, history: task.history, participant, leaseMs }
+  stage.tasks[n] = { state: 'assigned', attempt: task.attempt + 1, history: task.history, participant, leaseMs, since }
   stage.assigned.add(n)
 }
 
-/** assigned → done. */
-export function completeTask (stage: Stage, n: number, outputs: readonly TaskOutput[]): void {
+/** assigned → done. @param since - ledger index */
+export function completeTask (stage: Stage, n: number, outputs: readonly TaskOutput[], since: number): void {
   const task = stage.tasks[n]
   assert(task?.state === 'assigned' && stage.assigned.delete(n), 'only an assigned task completes')
-  stage.tasks[n] = { state: 'done', attempt: task.attempt, history: task.history, participant: task.participant, outputs }
+  stage.tasks[n] = { state: 'done', attempt: task.attempt, history: task.history, participant: task.participant, outputs, since }
   stage.done++
 }
 

@@ -24,6 +24,7 @@ import { accept, createAcceptance, finished, reconcile } from './accept.ts'
 import type { Acceptance, AcceptAction } from './accept.ts'
 import { fetchAttempt, missingReceipt, planAttempt, runAttempt } from './attempt.ts'
 import type { AttemptInit, AttemptPlan } from './attempt.ts'
+import { createBatcher } from './batcher.ts'
 import type { Outbox } from './outbox.ts'
 
 /** After the disk was full, this participant takes no new work for so long. */
@@ -71,10 +72,7 @@ export function createParticipant (init: ParticipantInit): Participant {
   const stopping = new AbortController()
   const acceptance: Acceptance = createAcceptance(overlay.peerId, outbox.entries().flatMap(({ keys }) => keys.map(refOfKey)))
   const running = new Map<string, { controller: AbortController, done: Promise<void> }>()
-  const receipts: AttemptReceipt[] = []
   const slots = createSlots(init.slots)
-  let reporting: Promise<void> = Promise.resolve()
-  let isReporting = false
   let isDraining = false
   let isStarted = false
   let diskFullUntilMs = 0
@@ -134,24 +132,30 @@ export function createParticipant (init: ParticipantInit): Participant {
     }
   }
 
-  function report (receipt: AttemptReceipt): void {
-    receipts.push(receipt)
-    if (isReporting) return
-    isReporting = true
-    reporting = flush().catch((error: unknown) => { log({ level: 'error', event: 'receipt:fail', reason: String(error) }) }).finally(() => { isReporting = false })
-  }
-
-  /** Sign what has gathered as one batch, keep it, then send it; whatever gathers meanwhile is the next batch. */
-  async function flush (): Promise<void> {
-    while (receipts.length > 0) {
-      const batch = receipts.splice(0, COMMAND_LIMITS.maxReceipts)
-      const payload = encodeReceiptBatch(init.network, overlay.peerId, batch)
-      const statement = signStatement(init.identity, STATEMENT_DOMAINS.receipts, payload)
-      const bytes = SignedStatement.encode({ ...statement, payload, signature: new Uint8Array(statement.signature) })
-      await outbox.append(bytes, batch.map(attemptKey))
-      for (const receipt of batch) if (!finished(acceptance, receipt)) await outbox.remove(attemptKey(receipt))
-      void deliver(bytes, batch.map(attemptKey))
+  /** Sign what has gathered as one batch, keep it, then send it. */
+  const reports = createBatcher<AttemptReceipt>(COMMAND_LIMITS.maxReceipts, async (batch) => {
+    while (!stopping.signal.aborted) {
+      try {
+        await keep(batch)
+        return
+      } catch (error) {
+        // a full disk or outbox: what was computed is not thrown away, and no new work is taken meanwhile
+        log({ level: 'error', event: 'receipt:fail', reason: String(error) })
+        diskFullUntilMs = init.nowMs() + DISK_PAUSE_MS
+        advertise()
+        await pause(config.resendMs, stopping.signal)
+      }
     }
+  })
+  const report = (receipt: AttemptReceipt): void => { reports.push(receipt) }
+
+  async function keep (batch: readonly AttemptReceipt[]): Promise<void> {
+    const payload = encodeReceiptBatch(init.network, overlay.peerId, batch)
+    const statement = signStatement(init.identity, STATEMENT_DOMAINS.receipts, payload)
+    const bytes = SignedStatement.encode({ ...statement, payload, signature: new Uint8Array(statement.signature) })
+    await outbox.append(bytes, batch.map(attemptKey))
+    for (const receipt of batch) if (!finished(acceptance, receipt)) await outbox.remove(attemptKey(receipt))
+    void deliver(bytes, batch.map(attemptKey))
   }
 
   /** Send a batch until the leader has answered it, or the ledger made it moot. */
@@ -215,7 +219,7 @@ export function createParticipant (init: ParticipantInit): Participant {
       clearInterval(timer)
       offReplica()
       await Promise.all([...running.values()].map(async ({ done }) => { await done }))
-      await reporting
+      await reports.idle()
     }
   }
 }

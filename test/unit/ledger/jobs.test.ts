@@ -253,6 +253,22 @@ describe('ledger faults', () => {
     assert.deepEqual(typesOf(run(w, job, 1, 1)), ['task:done', 'job:done'])
   })
 
+  it('makes a block again once, however many tasks miss it, and however late they say so', () => {
+    const w = world()
+    const job = submit(w)
+    run(w, job, 0, 0)
+    run(w, job, 0, 1, bob)
+    const first = assign(w, job, 1, 0)
+    const second = assign(w, job, 1, 1)
+    assert.deepEqual(typesOf(receive(w, [fault(first, 'missing', { missing: [cidOf('0/1/0')] })])), ['task:fault', 'task:lost'])
+    run(w, job, 0, 1)
+    // the second was given out before the block was made again: it missed the old one
+    assert.deepEqual(typesOf(receive(w, [fault(second, 'missing', { missing: [cidOf('0/1/1')] })])), ['task:fault'])
+    assert.equal(w.ledger.running.get(job)?.losses, 1)
+    run(w, job, 1, 0)
+    assert.deepEqual(typesOf(run(w, job, 1, 1)), ['task:done', 'job:done'])
+  })
+
   it('waits for a missing job input, and gives up after a bounded number of losses', () => {
     const w = world()
     const job = submit(w)
