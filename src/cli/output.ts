@@ -36,8 +36,11 @@ export function createOutput (stdout: Writable, stderr: Writable & { isTTY?: boo
   const data = async (text: string): Promise<void> => {
     if (isClosed || stdout.destroyed) throw new OutputClosed('the reader of stdout went away')
     if (stdout.write(text)) return
-    // An error closes it as well: whichever comes first.
-    await Promise.race([once(stdout, 'drain'), once(stdout, 'close')]).catch(() => { isClosed = true })
+    // An error closes it as well: whichever comes first; the other one's listeners go with it.
+    const waiting = new AbortController()
+    const { signal } = waiting
+    await Promise.race([once(stdout, 'drain', { signal }), once(stdout, 'close', { signal })]).catch(() => { isClosed = true })
+    waiting.abort()
     if (isClosed) throw new OutputClosed('the reader of stdout went away')
   }
   return {
