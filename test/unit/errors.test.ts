@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
+import { FAULT_CODES } from '../../protocols/ledger/constants.ts'
 import { ERRORS, EXIT, ConclaveError, exitOf, explain, httpStatusOf } from '../../src/errors.ts'
 import { fromErrorBody, toErrorBody } from '../../src/daemon/error-body.ts'
 
@@ -27,6 +28,10 @@ describe('the table of errors', () => {
     assert.equal(explain('INPUT_SOMETHING_NEW').exit, 'input')
     assert.equal(explain('NO_SUCH_CODE').exit, 'failed')
     assert.equal(explain('constructor').exit, 'failed')
+  })
+
+  it('has a row of its own for every way in which a task can fail its job', () => {
+    for (const fault of FAULT_CODES) if (fault !== 'missing') assert.ok(Object.hasOwn(ERRORS, `TASK_${fault.toUpperCase()}`), fault)
   })
 
   // Codes that only a developer or a peer meets: they never leave the node.
