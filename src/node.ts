@@ -254,8 +254,8 @@ function react (parts: Parts, log: (event: LogEvent) => void, stop: () => Promis
     } else {
       consensus.peerLost(peerId)
       follow.onPeerLost(peerId)
+      leader.onPeerLost(peerId)
     }
-    leader.kick()
     news.emit({ type, peerId })
   })
   let seen: Head = head()

@@ -39,10 +39,10 @@ export interface Leader {
   isLeading (): boolean
   /** A participant is alive and has so many slots. */
   onAdvertise (from: PeerIdStr, advertised: Advertise): void
+  /** A connection closed: also before this node led. */
+  onPeerLost (peer: PeerIdStr): void
   /** Why what is not running does not; empty unless leading. */
   explain (): readonly Explanation[]
-  /** Plan soon. */
-  kick (): void
   stop (): Promise<void>
 }
 
@@ -55,6 +55,8 @@ export function createLeader (init: LeaderInit): Leader {
   const { consensus, replica, overlay, config, nowMs } = init
   const stopping = new AbortController()
   const seen = new Map<PeerIdStr, Seen>()
+  // whose connection this node saw close: gone, where somebody it never met may only be late to find a new leader
+  const lost = new Set<PeerIdStr>()
   let memory: PlanMemory = createPlanMemory()
   let memoryTerm = 0
   let planning: Promise<void> = Promise.resolve()
@@ -79,6 +81,9 @@ export function createLeader (init: LeaderInit): Leader {
     })
     for (const { peerId } of overlay.peers()) {
       if (!seen.has(peerId)) views.push({ peerId, slots: 0, isDraining: false, isConnected: true })
+    }
+    for (const peerId of lost) {
+      if (!seen.has(peerId) && !overlay.isConnected(peerId)) views.push({ peerId, slots: 0, isDraining: false, isConnected: false })
     }
     return views.sort((a, b) => a.peerId < b.peerId ? -1 : 1)
   }
@@ -182,13 +187,18 @@ export function createLeader (init: LeaderInit): Leader {
 
   return {
     isLeading,
-    kick,
     onAdvertise (from, advertised) {
       const known = seen.get(from)
       seen.delete(from)
       if (seen.size >= MAX_SEEN) seen.delete(seen.keys().next().value as PeerIdStr)
       seen.set(from, { slots: advertised.slots, isDraining: advertised.draining, atMs: nowMs() })
       if (known === undefined || known.slots !== advertised.slots || known.isDraining !== advertised.draining) kick()
+    },
+    onPeerLost (peer) {
+      lost.delete(peer)
+      lost.add(peer)
+      if (lost.size > MAX_SEEN) lost.delete(lost.values().next().value as PeerIdStr)
+      kick()
     },
     explain: () => isLeading() ? explain(replica.ledger, participants(), memory, nowMs()) : [],
     async stop () {
