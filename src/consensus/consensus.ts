@@ -167,7 +167,7 @@ export interface Consensus {
   entries (from: number, maxBytes: number): AppliedEntry[] | undefined
   /** The state that everything before `firstIndex` became; undefined while the log still starts at 1. */
   latestSnapshot (): SnapshotWithData | undefined
-  /** The connection to this peer is closed. If it led, an election (pre-vote first) starts within `maxStaggerMs`. */
+  /** The connection to this peer is closed. If it led, an election (pre-vote first) starts within `maxStaggerMs`, and soon again while nobody leads. */
   peerLost (id: RaftId): void
   /** Called synchronously, in order; must not throw. @returns stops it */
   onEvent (listener: (event: ConsensusEvent) => void): () => void

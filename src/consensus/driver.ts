@@ -12,6 +12,9 @@ import { settle } from './settings.ts'
 import type { ConfChangeSingle, RaftId } from './types.ts'
 import { notLeader } from './waiters.ts'
 
+/** campaigns after the first, when a leader's connection closed; then the election timeout is as near */
+const MAX_FAST_RETRIES = 3
+
 /**
  * Opens the log, restores the state machine from its snapshot and prepares a replica; call `start` on it.
  *
@@ -48,6 +51,9 @@ class Driver implements Consensus {
   readonly id: RaftId
   readonly #init: ReplicaInit
   readonly #replica: Replica
+  /** counts lost leaders: only the campaigns for the last one's place go on */
+  #succession = 0
+  #cancelCampaign: () => void = () => {}
 
   constructor (init: ReplicaInit, replica: Replica) {
     this.id = init.id
@@ -57,7 +63,11 @@ class Driver implements Consensus {
 
   start (): void { this.#replica.start() }
 
-  async stop (): Promise<void> { await this.#replica.stop() }
+  async stop (): Promise<void> {
+    this.#succession++
+    this.#cancelCampaign()
+    await this.#replica.stop()
+  }
 
   async propose (data: Uint8Array, signal?: AbortSignal): Promise<ProposalAck> {
     const { raft, waiters } = this.#replica
@@ -142,13 +152,31 @@ class Driver implements Consensus {
     const wasLeader = id === replica.state.leader && id !== this.id
     replica.post(() => { replica.raft.reportUnreachable(id) })
     if (!wasLeader) return
-    const { clock, random, limits } = this.#init
-    clock.after(random() * limits.maxStaggerMs, () => {
-      replica.post(() => { if (replica.raft.status().leader === '') replica.raft.campaign() })
-    })
+    this.#succession++
+    this.#cancelCampaign()
+    this.#standIn(this.#succession, 0, this.#init.clock.nowMs())
   }
 
   onEvent (listener: (event: ConsensusEvent) => void): () => void { return this.#replica.onEvent(listener) }
+
+  /**
+   * Campaign soon, and again soon while nobody leads: several who do so at once split the vote, and waiting for the election timeout
+   * after that costs more than the election itself. Who is asked for its vote before its first turn lets the other go first. The waits
+   * grow, so that a slow election is not overtaken by the next; after the last one the election timeout decides. A leader that lives after
+   * all is not deposed: pre-vote, and its next message ends this.
+   */
+  #standIn (succession: number, tries: number, sinceMs: number): void {
+    const { clock, random, limits } = this.#init
+    const waitMs = tries === 0 ? random() * limits.maxStaggerMs : limits.maxStaggerMs * 2 ** tries * (0.5 + random())
+    this.#cancelCampaign = clock.after(waitMs, () => {
+      this.#replica.post(() => {
+        const { raft, inbound } = this.#replica
+        if (succession !== this.#succession || raft.status().leader !== '') return
+        if (tries > 0 || inbound.rivalHeardMs <= sinceMs) raft.campaign()
+        if (tries < MAX_FAST_RETRIES) this.#standIn(succession, tries + 1, clock.nowMs())
+      })
+    })
+  }
 
   /** Two election timeouts: by then somebody leads, or nobody can. */
   get #patienceMs (): number { return 2 * this.#init.timing.electionTicks * this.#init.timing.tickMs }

@@ -28,6 +28,8 @@ export class Inbound {
   readonly #init: InboundInit
   /** of members only */
   readonly #lastHeardMs = new Map<RaftId, number>()
+  /** Monotonic ms of the last time that anybody asked for this node's vote or pre-vote; 0: never. */
+  rivalHeardMs = 0
   #conf: ConfState
   #isSnapshotStepped = false
 
@@ -101,6 +103,7 @@ export class Inbound {
       log({ level: 'warn', event: 'raft:incarnation', peer: message.from, type: message.type, refusal })
       return refusal
     }
+    if (message.type === 'preVote' || message.type === 'vote') this.rivalHeardMs = clock.nowMs()
     const verdict = raft.step(message)
     if (verdict.verdict === 'accept') {
       if (this.#lastHeardMs.has(message.from)) this.#lastHeardMs.set(message.from, clock.nowMs())

@@ -49,8 +49,8 @@ export interface Raft {
   applyConfChange (entry: Entry): ConfState
 
   /**
-   * Start a pre-vote now, if this node may lead: a voter, neither leader nor candidate, with no committed configuration change still
-   * to be applied.
+   * Start a pre-vote now, if this node may lead: a voter, not the leader, with no committed configuration change still to be applied. A
+   * candidate gives up the vote that it waits for, as after an election timeout.
    */
   campaign (): void
 
@@ -118,7 +118,7 @@ export function createRaft (config: RaftConfig, restored: RestoredState): Raft {
     propose: (data, context) => propose(core, data, context),
     proposeConfChange: (change, context) => proposeConfChange(core, change, context),
     applyConfChange: entry => copyConf(applyConfChange(core, entry)),
-    campaign: () => { if (core.role !== 'candidate') campaign(core) },
+    campaign: () => campaign(core),
     transferLeadership: to => transferLeadership(core, to),
     readIndex: context => readIndex(core, context),
     reportUnreachable: id => reportUnreachable(core, id),

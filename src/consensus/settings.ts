@@ -23,7 +23,7 @@ export const DEFAULT_LIMITS: ConsensusLimits = {
   snapshotBytes: 16 * MiB,
   trailingEntries: 1000,
   segmentBytes: 16 * MiB,
-  maxStaggerMs: 50
+  maxStaggerMs: 100
 }
 
 /** @throws CONSENSUS_CONFIG where a number makes no sense */

@@ -216,6 +216,44 @@ describe('driver', () => {
     assert.ok([one, two].some(({ consensus }) => consensus.status().role === 'leader'), 'within 4 ticks; the timeout is 10 to 20')
   })
 
+  it('campaigns again soon where all did so at once and split the vote', async () => {
+    const dice = seeded(7)
+    let isTied = false
+    await start(['a', 'b', 'c', 'd', 'e'], { random: () => isTied ? 0.5 : dice() })
+    const leader = await bench.elect()
+    const { term } = leader.consensus.status()
+    isTied = true
+    await bench.group.stop(leader.id)
+    isTied = false
+    const others = [...bench.group.nodes.values()]
+    await bench.clock.pass(60, 1)
+    assert.deepEqual(others.map(({ consensus }) => [consensus.status().term, consensus.status().leader]), others.map(() => [term + 1, '']), 'four candidates of one term')
+    for (let ms = 0; ms < 340 && !others.some(({ consensus }) => consensus.status().role === 'leader'); ms += 5) await bench.clock.pass(5, 1)
+    assert.ok(others.some(({ consensus }) => consensus.status().role === 'leader'), 'within 8 ticks; the timeout is 10 to 20')
+  })
+
+  it('lets another go first that asks for its vote, and campaigns after all where that one fails', async () => {
+    const dice = seeded(9)
+    await start(['a', 'b', 'c'], { random: dice })
+    const leader = await bench.elect()
+    const { term } = leader.consensus.status()
+    const [one, two] = [...bench.group.nodes.values()].filter(node => node !== leader) as [Node, Node]
+    // the first to ask dies with its question on the way
+    let asked: string | undefined
+    bench.group.network.onSend = (from, to, bytes) => {
+      const frame = decodeFrame(bytes, from, to)
+      if (frame.verdict === 'accept' && frame.value.messages.some(({ type }) => type === 'preVote')) asked ??= from
+    }
+    bench.group.network.isOpen = (_from, to) => to !== asked
+    await bench.group.stop(leader.id)
+    await bench.clock.pass(8 * TICK_MS, 1)
+    const other = asked === one.id ? two : one
+    assert.equal(other.consensus.status().role, 'preCandidate')
+    assert.equal(other.consensus.status().term, term)
+    bench.group.network.isOpen = () => true
+    await bench.until('one leads', () => [one, two].some(({ consensus }) => consensus.status().role === 'leader'))
+  })
+
   it('stops for good where the disk fails, and says so', async () => {
     for (const failure of ['LOG_IO_FAILED', 'LOG_DISK_FULL']) {
       await start(['a'])
