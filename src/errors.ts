@@ -78,6 +78,7 @@ export const ERRORS: Readonly<Record<string, ErrorRow>> = {
   TICKET_DAMAGED: row('denied', 'the ticket has a typing error', 'copy it again; the position is told'),
   TICKET_INVALID: row('denied', 'the ticket cannot be used', 'ask for a new one: conclave invite'),
   TICKET_EXPIRED: row('denied', 'the ticket is too old', 'ask for a new one: conclave invite'),
+  OBSERVER_BEHIND: row('failed', 'an observer was so slow that results it had not seen were forgotten', 'observe again from the beginning of what is remembered'),
   MEMBER_UNKNOWN: row('usage', 'no such member', 'conclave peers'),
   GRANT_USED_UP: row('denied', 'the ticket has been used as often as it allows', 'ask for a new one: conclave invite'),
   GRANT_EXPIRED: row('denied', 'the ticket is too old', 'ask for a new one: conclave invite'),

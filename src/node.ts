@@ -50,7 +50,7 @@ import { createHandle, describeEvent, resolveJob } from './submitter/handle.ts'
 import { submitJob } from './submitter/submit.ts'
 
 /** Largest snapshot of the ledger that travels between voters. */
-const MAX_SNAPSHOT_BYTES = 256 << 20
+const MAX_SNAPSHOT_BYTES = 64 << 20
 /** A leader that stops waits this long for its successor. */
 const TRANSFER_MS = 2000
 const DEFAULT_LISTEN = ['/ip4/0.0.0.0/tcp/0']

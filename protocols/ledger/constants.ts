@@ -44,7 +44,7 @@ export const COMMAND_LIMITS = {
 /** Ranges of a job's limits per task, and what 0 in the spec stands for. */
 export const TASK_LIMITS = {
   timeoutMs: { min: 10, max: 3_600_000, default: 30_000 },
-  memoryBytes: { min: 8 * 1_048_576, max: 4_294_967_295, default: 128 * 1_048_576 },
+  memoryBytes: { min: 8 * 1_048_576, max: 1_073_741_824, default: 128 * 1_048_576 },
   inputBytes: { min: 1, max: 64 * 1_048_576, default: 16 * 1_048_576 },
   outputBytes: { min: 1, max: 64 * 1_048_576, default: 16 * 1_048_576 },
   logBytes: { min: 1, max: 1_048_576, default: 65_536 }

@@ -130,7 +130,10 @@ function forgetOldest (ledger: Ledger, index: number): LedgerEvent[] {
     if (!isFull || job.endedAt === index) break
     ledger.ended.delete(job.id)
     usage.endedBytes -= job.signed.payload.length
-    for (const result of job.results) releaseBatch(ledger, result.position.index)
+    for (const result of job.results) {
+      ledger.forgottenUpTo = Math.max(ledger.forgottenUpTo, result.position.index)
+      releaseBatch(ledger, result.position.index)
+    }
     events.push({ type: 'job:forget', index, job: job.id })
   }
   return events

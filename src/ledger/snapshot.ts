@@ -43,6 +43,7 @@ interface Snapshot {
   ended: EndedRow[]
   batches: Array<[number, SignedRow, number]>
   stats: LedgerStats
+  forgottenUpTo: number
 }
 
 /** The whole ledger; a fresh buffer. */
@@ -58,7 +59,8 @@ export function encodeLedger (ledger: Ledger): Uint8Array {
     running: [...ledger.running.values()].map(runningRow),
     ended: [...ledger.ended.values()].map(endedRow),
     batches: [...ledger.batches].map(([index, { signed, results }]) => [index, signedRow(signed), results]),
-    stats: ledger.stats
+    stats: ledger.stats,
+    forgottenUpTo: ledger.forgottenUpTo
   }
   return encodeCbor(snapshot)
 }
@@ -117,6 +119,7 @@ function restore (snapshot: Snapshot): Ledger {
   ledger.index = snapshot.index
   ledger.term = snapshot.term
   Object.assign(ledger.stats, snapshot.stats)
+  ledger.forgottenUpTo = snapshot.forgottenUpTo
   for (const [peer, { capabilities, notAfterMs, grantId, chain, admittedAt }] of snapshot.members) {
     ledger.members.set(peer, { capabilities, notAfterMs, ...(grantId === null ? {} : { grantId }), chain, admittedAt })
   }

@@ -211,6 +211,8 @@ export interface Ledger {
   /** signed ReceiptBatches that some result came in, by ledger index, with the number of such results */
   readonly batches: Map<number, { readonly signed: Signed, results: number }>
   readonly stats: LedgerStats
+  /** ledger index of the newest result that is no longer remembered; 0: none was forgotten */
+  forgottenUpTo: number
   /** derived: sums that limits are held against */
   readonly usage: { runningBytes: number, runningOutputs: number, endedBytes: number, batchBytes: number }
 }
@@ -231,6 +233,7 @@ export function createLedger (network: NetworkId): Ledger {
     ended: new Map(),
     batches: new Map(),
     stats: { invalidCommands: 0, duplicateReceipts: 0, lateReceipts: 0, invalidReceipts: 0, staleAssignments: 0, tasksDone: 0 },
+    forgottenUpTo: 0,
     usage: { runningBytes: 0, runningOutputs: 0, endedBytes: 0, batchBytes: 0 }
   }
 }

@@ -10,7 +10,7 @@ import type { Exchange } from '../blocks/exchange.ts'
 import { getObject } from '../blocks/object.ts'
 import { exportRecords } from '../blocks/records.ts'
 import type { BlockStore } from '../blocks/store.ts'
-import { ConclaveError } from '../errors.ts'
+import { ConclaveError, explain } from '../errors.ts'
 import { cidText } from '../ledger/cid.ts'
 import { findJob } from '../ledger/state.ts'
 import type { Job, JobId, Position, Result, Signed } from '../ledger/state.ts'
@@ -63,24 +63,31 @@ async function * resultsOf (replica: Replica, id: JobId, { order, signal }: { or
 /** The error that a person meets for a job that did not succeed. */
 export function failureOf (job: Job & { status: 'failed' | 'cancelled' }): ConclaveError {
   const code = job.status === 'cancelled' ? 'JOB_CANCELLED' : job.code
-  return new ConclaveError(code, job.reason, { next: 'conclave jobs', details: { job: job.id, ...job.fault } })
+  return new ConclaveError(code, job.reason, { next: explain(code).next, details: { job: job.id, ...job.fault } })
 }
 
 /**
  * Every committed result of every job that the ledger remembers, from ledger index `from` on, then each new one. Signatures are checked here.
  *
- * @throws the signal's reason
+ * @throws OBSERVER_BEHIND where results that this observer has not seen were forgotten: a gap is told, never skipped; the signal's reason
  */
 export async function * committedResults (replica: Replica, from: number, signal: AbortSignal): AsyncGenerator<CommittedResult> {
   let cursor: Position = { index: from, ordinal: 0 }
+  // from the beginning means from the first result that is remembered; whoever names an index, or has begun, is owed every one after it
+  let owedFrom = from > 0 ? from : replica.ledger.forgottenUpTo + 1
   for (;;) {
     signal.throwIfAborted()
+    if (replica.ledger.forgottenUpTo >= owedFrom) {
+      throw new ConclaveError('OBSERVER_BEHIND', `results up to ledger index ${replica.ledger.forgottenUpTo} are no longer remembered, and this observer has seen those before ${owedFrom} only`,
+        { next: 'observe again from the beginning of what is remembered', details: { forgottenUpTo: replica.ledger.forgottenUpTo, owedFrom } })
+    }
     const found = committedSince(replica.ledger, cursor)
     for (const result of found) {
       const stages = findJob(replica.ledger, result.job)?.stages.length ?? 1
       yield describe(result, stages - 1)
       cursor = { index: result.position.index, ordinal: result.position.ordinal + 1 }
     }
+    if (found.length > 0) owedFrom = cursor.index + 1
     if (found.length === 0) await replica.changed(signal)
   }
 }
