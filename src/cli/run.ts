@@ -6,10 +6,14 @@ import type { JobLimits } from '../api.ts'
 import type { SubmitBody } from '../daemon/routes.ts'
 import { toBytes, toChoice, toCount, toMs } from './args.ts'
 import type { Args } from './args.ts'
+import type { ControlClient } from '../daemon/client.ts'
 import { control } from './command.ts'
 import type { Command, Context } from './command.ts'
 import { FOLLOW_OPTIONS, followJob } from './follow-job.ts'
 import { expandInputs } from './inputs.ts'
+
+/** A submission that takes longer says why, and looks again this often. */
+const SAY_AFTER_MS = 1500
 
 export const run: Command = {
   name: 'run',
@@ -40,7 +44,7 @@ The job belongs to the network: Ctrl+C leaves it running, and conclave watch sho
   async run (context) {
     const { args, out, signal } = context
     const client = await control(context)
-    const info = await submit(context, async (body) => await client.submit(body, signal))
+    const info = await submit(context, async (body) => await sayingWhy(context, client, client.submit(body, signal)))
     if (args.flag('detach')) {
       await (context.isJson ? out.json({ event: 'submitted', job: info.id, name: info.name }) : out.data(`${info.id}\n`))
       return EXIT.ok
@@ -48,6 +52,25 @@ The job belongs to the network: Ctrl+C leaves it running, and conclave watch sho
     if (context.isJson) await out.json({ event: 'submitted', job: info.id, name: info.name })
     else out.note(`job ${info.id}`)
     return await followJob(context, client, info.id)
+  }
+}
+
+/** Never a silent wait: while the job is not accepted, what the node waits for, each reason once. */
+async function sayingWhy<T> ({ out, signal }: Context, client: ControlClient, work: Promise<T>): Promise<T> {
+  const said = new Set<string>()
+  const timer = setInterval(() => {
+    client.status(signal).then(({ waiting }) => {
+      for (const { what, why, next } of waiting) {
+        if (said.has(why)) continue
+        said.add(why)
+        out.note(`waiting for the job to be accepted: ${what}: ${why}\n  next: ${next}`)
+      }
+    }).catch(() => { clearInterval(timer) }) // the submission itself will say that the daemon is gone
+  }, SAY_AFTER_MS)
+  try {
+    return await work
+  } finally {
+    clearInterval(timer)
   }
 }
 

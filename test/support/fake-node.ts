@@ -104,6 +104,8 @@ export class FakeNode implements ConclaveNode {
   stops = 0
   /** called for each job that was submitted, before the submitter hears of it */
   onSubmit: (job: FakeJob) => void = () => {}
+  /** awaited in `submit` */
+  submitting: Promise<void> = Promise.resolve()
   /** awaited in `stop` */
   stopping: Promise<void> = Promise.resolve()
 
@@ -133,6 +135,7 @@ export class FakeNode implements ConclaveNode {
   async revoke (peerId: string): Promise<void> { this.revoked.push(peerId) }
 
   async submit (request: JobRequest): Promise<JobHandle> {
+    await this.submitting
     const job = new FakeJob(`jfake${this.submitted.length + 1}`, request)
     this.submitted.push(job)
     this.onSubmit(job)

@@ -188,6 +188,20 @@ describe('the command line', () => {
     assert.deepEqual([code, stdout], [0, `${node.submitted.at(-1)?.id} cancelled\n`])
   })
 
+  it('says why, while a job is not accepted', async () => {
+    const accepted = Promise.withResolvers<void>()
+    node.submitting = accepted.promise
+    const child = spawn(process.execPath, [main, 'run', 'job.mjs', '--input', 'in', '--detach', '--data-dir', node.dataDir], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
+    children.push(child)
+    let stderr = ''
+    for await (const text of child.stderr.setEncoding('utf8') as AsyncIterable<string>) {
+      stderr += text
+      if (/next: /.test(stderr)) accepted.resolve()
+    }
+    node.submitting = Promise.resolve()
+    assert.match(stderr, /waiting for the job to be accepted: job j1: no participant\n {2}next: conclave peers/)
+  })
+
   it('revokes a member', async () => {
     const { code, stdout } = await conclave('revoke', '12D3KooWother')
     assert.deepEqual([code, stdout, node.revoked], [0, '12D3KooWother revoked\n', ['12D3KooWother']])
