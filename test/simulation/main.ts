@@ -1,29 +1,36 @@
 /**
- * `node test/simulation/main.ts --seed S --steps N [--runs R]`: R runs (1) of N steps (1,000,000) from seed S (1) on. Prints seeds and
- * speed; the first failure prints its trace and exits with 1.
+ * `npm run simulate -- --seed S --steps N`: N steps (1,000,000) in runs of at most 100,000, from seed S (1) on. Prints what it saw and
+ * its speed; the first failure prints its seed and a trace with the faults it needs, and exits with 1.
  */
 import { parseArgs } from 'node:util'
+import { minimize } from './minimize.ts'
 import { simulate, SimulationFailure } from './simulation.ts'
 
-const { values } = parseArgs({ options: { seed: { type: 'string' }, steps: { type: 'string' }, runs: { type: 'string' } } })
-const first = Number(values.seed ?? 1)
-const steps = Number(values.steps ?? 1_000_000)
-const runs = Number(values.runs ?? 1)
+/** What a seed settles (size of the group, limits) is drawn anew often. */
+const RUN_STEPS = 100_000
 
-let total = 0
+const { values } = parseArgs({ options: { seed: { type: 'string' }, steps: { type: 'string' } } })
+const first = Number(values.seed ?? 1)
+const wanted = Number(values.steps ?? 1_000_000)
+if (!Number.isSafeInteger(first) || !Number.isSafeInteger(wanted) || wanted < 1) throw new Error('--seed and --steps are whole numbers')
+
+const sum = { steps: 0, elections: 0, committed: 0, acknowledged: 0, healed: 0 }
 const started = performance.now()
-for (let seed = first; seed < first + runs; seed++) {
+let seed = first
+for (; sum.steps < wanted; seed++) {
+  const options = { seed, steps: Math.min(RUN_STEPS, wanted - sum.steps) }
   try {
-    const report = simulate({ seed, steps })
-    total += report.steps
-    process.stdout.write(`seed ${seed}: ${JSON.stringify(report)}\n`)
+    const report = simulate(options)
+    for (const key of Object.keys(sum) as Array<keyof typeof sum>) sum[key] += report[key]
   } catch (error) {
     if (!(error instanceof SimulationFailure)) throw error
-    process.stderr.write(`${error.trace.join('\n')}\n${error.message}\n${error.cause instanceof Error ? error.cause.stack : ''}\n`)
-    process.stderr.write(`again: node test/simulation/main.ts --seed ${seed} --steps ${error.step + 1}\n`)
-    process.exitCode = 1
-    break
+    const least = minimize(options, error)
+    process.stderr.write(`${least.trace.join('\n')}\n`)
+    process.stderr.write(`with ${least.acts.length} of ${error.acts.length} faults and commands: ${least.message}\n`)
+    process.stderr.write(`${error.cause instanceof Error ? error.cause.stack : ''}\n`)
+    process.stderr.write(`${error.message}\nagain: npm run simulate -- --seed ${seed} --steps ${error.step + 1}\n`)
+    process.exit(1)
   }
 }
 const seconds = (performance.now() - started) / 1000
-process.stdout.write(`${total} steps, ${Math.round(total / seconds)} steps/s\n`)
+process.stdout.write(`seeds ${first} to ${seed - 1}: ${Object.entries(sum).map(([name, count]) => `${count} ${name}`).join(', ')}; ${Math.round(sum.steps / seconds)} steps/s\n`)
