@@ -12,6 +12,9 @@ export interface Weather {
   maxDelay: number
 }
 
+/** how late a message may come that somebody kept, in units */
+const OLDEST = 4000
+
 export const FAIR: Weather = { lossRate: 0, duplicateRate: 0, chopRate: 0, maxDelay: 5 }
 
 export class Network {
@@ -27,6 +30,7 @@ export class Network {
 
   isBlocked (from: string, to: string): boolean { return this.#blocked.size > 0 && this.#blocked.has(from + to) }
   block (from: string, to: string): void { this.#blocked.add(from + to) }
+  unblock (from: string, to: string): void { this.#blocked.delete(from + to) }
   heal (): void { this.#blocked.clear() }
 
   /** `side` and the others hear nothing of each other; or, one way, `side` is not heard. */
@@ -47,7 +51,7 @@ export class Network {
     const { lossRate, duplicateRate, chopRate, maxDelay } = this.weather
     const isLost = random.chance(lossRate)
     const delay = random.between(1, maxDelay) + (extraDelay > 0 ? random.int(extraDelay) : 0)
-    if (duplicateRate > 0 && random.chance(duplicateRate)) arrives(random.between(1, 30 * maxDelay), message)
+    if (duplicateRate > 0 && random.chance(duplicateRate)) arrives(random.between(1, random.chance(0.5) ? 30 * maxDelay : OLDEST), message)
     if (isLost) return false
     if (chopRate > 0 && message.entries.length > 0 && random.chance(chopRate)) {
       arrives(delay, { ...message, entries: message.entries.slice(0, random.int(message.entries.length)) })

@@ -27,12 +27,13 @@ export interface World {
   readonly sendsEarly: boolean
   send (message: Message): void
   /** the write that started now is done after its delay, unless the node crashes first */
-  planWrite (node: SimNode, epoch: number): void
+  planWrite (node: SimNode, epoch: number, isSnapshot: boolean): void
   acknowledge (command: Command, index: number): void
   /** true if the disk of `id` holds `entry`, or a snapshot that includes it */
   holds (id: string, entry: Entry): boolean
   /** the last index on the disk of `id` */
   lastOnDisk (id: string): number
+  termOnDisk (id: string): number
 }
 
 interface Disk {
@@ -41,6 +42,8 @@ interface Disk {
   /** above the snapshot */
   entries: Entry[]
 }
+
+const isCampaigning = ({ role }: RaftStatus): boolean => role === 'preCandidate' || role === 'candidate'
 
 /** More rounds of effects than any one input can cause. */
 const MAX_ROUNDS = 10_000
@@ -87,6 +90,8 @@ export class SimNode {
   get isUp (): boolean { return this.raft !== undefined }
   get appliedIndex (): number { return this.#appliedIndex }
   get lastOnDisk (): number { return this.#disk.snapshot.index + this.#disk.entries.length }
+
+  get termOnDisk (): number { return this.#disk.hard.term }
 
   holds (entry: Entry): boolean {
     const { snapshot, entries } = this.#disk
@@ -140,6 +145,7 @@ export class SimNode {
 
   /** Take effects as long as there are any; a sync takes time, and inputs go on meanwhile. */
   pump (): void {
+    if (this.#writing !== undefined && isCampaigning(this.raft!.status())) this.#checkCampaign()
     for (let round = 0; this.raft !== undefined && this.#writing === undefined && this.raft.hasReady(); round++) {
       must(round < MAX_ROUNDS, 'effects come to an end', () => this.id)
       const ready = this.raft.ready()
@@ -147,7 +153,7 @@ export class SimNode {
       if (this.#world.sendsEarly) this.#send(ready.messages.filter(this.#world.core.mayPrecedeSync))
       if (ready.mustSync) {
         this.#writing = ready
-        this.#world.planWrite(this, this.epoch)
+        this.#world.planWrite(this, this.epoch, ready.snapshot !== undefined)
       } else {
         if (ready.hardState !== undefined) this.#cachedHard = ready.hardState
         this.#finish(ready)
@@ -183,6 +189,8 @@ export class SimNode {
     }
     this.#leading = { term, commit }
     for (const { id, match } of peers) {
+      // who follows a later leader may have dropped it since
+      if (this.#world.termOnDisk(id) > term) continue
       const entry = this.#onDisk(match)
       must(entry === undefined ? this.#world.lastOnDisk(id) >= match : this.#world.holds(id, entry), 'what a leader takes as matched is on disk there',
         () => `${this.id} in term ${term} of ${id}: ${match}`)

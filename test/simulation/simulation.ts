@@ -128,7 +128,7 @@ export class Simulation implements World {
     for (const [i, id] of this.ids.entries()) {
       this.nodes.set(id, new SimNode(id, this, createRandom(Math.imul(seed, 31) + i), voters.includes(id) ? conf : NO_CONF))
     }
-    this.#chaos = new Chaos(this)
+    this.#chaos = new Chaos(this, this.random)
     this.#clients = new Clients(this)
   }
 
@@ -259,8 +259,8 @@ export class Simulation implements World {
 
   readonly #arrive = (delay: number, message: Message): void => this.timeline.plan(delay, { type: 'deliver', message })
 
-  planWrite (node: SimNode, epoch: number): void {
-    const delay = this.hasSlowDisks && this.random.chance(0.2) ? this.random.between(20, 300) : this.random.between(1, 4)
+  planWrite (node: SimNode, epoch: number, isSnapshot: boolean): void {
+    const delay = !this.isCalm && (isSnapshot || this.hasSlowDisks) && this.random.chance(0.2) ? this.random.between(20, 300) : this.random.between(1, 4)
     this.timeline.plan(delay, { type: 'written', node, epoch, ok: this.isCalm || !this.random.chance(0.0003) })
   }
 
@@ -269,6 +269,7 @@ export class Simulation implements World {
   }
 
   holds (id: string, entry: Entry): boolean { return this.nodes.get(id)?.holds(entry) === true }
+  termOnDisk (id: string): number { return this.nodes.get(id)!.termOnDisk }
   lastOnDisk (id: string): number { return this.nodes.get(id)!.lastOnDisk }
 
   // for chaos and clients

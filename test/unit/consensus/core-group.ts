@@ -71,7 +71,8 @@ export class Node {
 
   /** Carry out all duties. @returns the messages that were to be sent */
   run (): Message[] {
-    while (this.raft.hasReady()) {
+    for (let round = 0; this.raft.hasReady(); round++) {
+      if (round > 1000) throw new Error('it never comes to rest')
       const ready = this.raft.ready()
       if (ready.hardState !== undefined) this.hardStates.push(ready.hardState)
       if (ready.snapshot !== undefined) this.restoredSnapshot = ready.snapshot

@@ -104,9 +104,14 @@ describe('membership changes (Raft §6, thesis §4)', () => {
 
   it('a new member does not cost the leader its quorum before it had time to answer', () => {
     const group = alone('')
-    group.change('a', [add('z')])
+    group.isLost = ({ to }) => to === 'z'
+    // the check of the quorum comes with the next tick
     group.tick('a', ELECTION_TICKS - 1)
+    group.change('a', [add('z')])
+    group.tick('a', ELECTION_TICKS)
     assert.equal(group.node('a').status.role, 'leader')
+    group.tick('a', 1)
+    assert.equal(group.node('a').status.role, 'follower')
   })
 
   it('a removed leader leads until the change is committed, then steps down (§6)', () => {

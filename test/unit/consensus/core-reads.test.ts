@@ -82,6 +82,14 @@ describe('reads (thesis §6.4)', () => {
     assert.deepEqual(answers(group.node('d')), ['r 2'])
   })
 
+  it('of a leader that hears learners only are not answered, however many they are', () => {
+    const group = new Group('abc', { learners: 'de' })
+    group.elect('a')
+    group.isolate('b', 'c')
+    ask(group, 'a', 'r')
+    assert.deepEqual(answers(group.node('a')), [])
+  })
+
   it('many share one round of heartbeats', () => {
     const group = new Group('abc')
     group.elect('a')

@@ -149,6 +149,12 @@ describe('log replication (Raft §5.3)', () => {
     assert.equal(next.index, 1)
   })
 
+  it('an answer of an earlier term counts for nothing (§5.1)', () => {
+    const node = leader('abc', [5, 5, 5])
+    node.step(accepted('b', 4, 5))
+    assert.equal(node.status.peers[1]!.match, 0)
+  })
+
   it('ignores refusals that are late', () => {
     const node = leader('ab', [5, 5, 5])
     node.step(accepted('b', 4))
