@@ -24,6 +24,9 @@ import { findJob } from '../ledger/state.ts'
 import type { Replica } from '../observer/replica.ts'
 import type { LeaderService } from './route.ts'
 
+/** A leader's own replica is at most this far behind its followers'; past it the participant asks again. */
+const NOT_YET_MS = 2000
+
 export interface ServicesInit {
   identity: Identity
   credentials: () => Credentials
@@ -100,7 +103,12 @@ export function createServices (init: ServicesInit): LeaderServices {
 
   async function receipts (bytes: Uint8Array, signal: AbortSignal): Promise<WorkReply> {
     const signed = read(SignedStatement.decode, bytes)
-    const verdict = checkReceipts(replica.ledger, signed, init.nowMs())
+    let verdict = checkReceipts(replica.ledger, signed, init.nowMs())
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(NOT_YET_MS)])
+    while (verdict.verdict === 'ignore' && verdict.code === 'NOT_YET') {
+      await replica.changed(patience).catch(() => { throw new ConclaveError('BUSY', 'the assignment of this attempt is not applied here yet') })
+      verdict = checkReceipts(replica.ledger, signed, init.nowMs())
+    }
     const { index, term } = replica.ledger
     if (verdict.verdict === 'ignore' && verdict.code === 'NOTHING_NEW') return { index, term } // late, or counted already
     orRefuse(verdict)

@@ -47,7 +47,8 @@ export function checkSubmit (ledger: Ledger, signed: Signed, nowMs: number): Ver
 }
 
 /**
- * @returns `accept` with the number of receipts that count now; `ignore` NOTHING_NEW where none does and all came too late or twice;
+ * @returns `accept` with the number of receipts that count now; `ignore` NOTHING_NEW where none does and all came too late or twice, NOT_YET
+ *   where none does and some attempt is unknown: followers may apply an assignment before the leader's own disk has it, so ask again;
  *   `reject` with BAD_SIGNATURE, INVALID (a receipt that an honest participant would not have signed), or a code of `judgeReceiptBatch`
  */
 export function checkReceipts (ledger: Ledger, signed: Signed, nowMs: number): Verdict<{ current: number }> {
@@ -57,13 +58,18 @@ export function checkReceipts (ledger: Ledger, signed: Signed, nowMs: number): V
     if (verdict.verdict !== 'accept') return verdict
   }
   let current = 0
+  let unknown = 0
   for (const receipt of batch.value.receipts) {
     if (receipt === undefined) return reject('INVALID', 'a receipt in the batch is malformed')
     const verdict = judgeReceipt(ledger, batch.value.participant, receipt)
     if (verdict.verdict === 'reject') return verdict
     if (verdict.verdict === 'accept') current++
+    else if (verdict.code === 'UNKNOWN') unknown++
   }
-  return current > 0 ? accept({ current }) : ignore('NOTHING_NEW', 'every receipt in the batch is known or late')
+  if (current > 0) return accept({ current })
+  return unknown > 0
+    ? ignore('NOT_YET', 'an attempt is not known here: its assignment is committed, perhaps, and not yet applied')
+    : ignore('NOTHING_NEW', 'every receipt in the batch is known or late')
 }
 
 /** @returns `accept` with the job; `ignore` JOB_ENDED, JOB_UNKNOWN; `reject` with BAD_SIGNATURE or a code of `judgeCancel` */

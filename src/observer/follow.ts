@@ -10,12 +10,15 @@ import { PROTOCOL } from '../config.ts'
 import type { NodeConfig } from '../config.ts'
 import { ConclaveError } from '../errors.ts'
 import type { Overlay } from '../overlay/overlay.ts'
-import { NOTICE_LIMITS, judgeNotice } from './notice.ts'
+import { isAuthentic } from '../ledger/authentic.ts'
+import { NOTICE_LIMITS, electedBy, judgeNotice } from './notice.ts'
 import { createOrder, gapOf, ingest, jump, learnHead } from './order.ts'
 import type { Replica } from './replica.ts'
 import { MAX_REPLY_BYTES } from './serve.ts'
 
-const MAX_SNAPSHOT_BYTES = 256 << 20
+const MAX_SNAPSHOT_BYTES = 64 << 20
+/** Members asked who leads. */
+const MAX_ELECTORATE = 9
 
 export interface FollowInit {
   overlay: Overlay
@@ -49,17 +52,20 @@ export function createFollow (init: FollowInit): Follow {
   let order = createOrder(replica.ledger.index + 1)
   let gapSinceMs: number | undefined
   let repairing: Promise<void> | undefined
+  let confirming: Promise<void> | undefined
   let turn = 0
 
-  function take (entries: Notice['entries']): void {
+  function take (entries: Notice['entries'], from: PeerIdStr): void {
     if (init.isFedByRaft()) return
+    const forged = entries.findIndex(({ index, data }) => index > replica.ledger.index && !isAuthentic(data))
+    if (forged >= 0) init.log({ level: 'error', event: 'ledger:forged', from, index: entries[forged]?.index })
     // the replica may have moved on by Raft while this node was a voter
     if (order.next !== replica.ledger.index + 1) order = createOrder(replica.ledger.index + 1)
-    replica.apply(ingest(order, entries))
+    replica.apply(ingest(order, forged < 0 ? entries : entries.slice(0, forged)))
   }
 
+  /** What the leader that we believe in says of itself. */
   function hear (next: Head): void {
-    if (next.term < head.term || next.leader === '') return
     heardMs = init.nowMs()
     const previous = head
     head = { ...next, commitIndex: Math.max(next.commitIndex, head.commitIndex) }
@@ -67,12 +73,34 @@ export function createFollow (init: FollowInit): Follow {
     if (previous.leader !== head.leader || previous.term !== head.term || previous.commitIndex !== head.commitIndex) init.onHead(head, previous)
   }
 
+  const isKnown = (claim: Head): boolean => claim.term === head.term && claim.leader === head.leader && claim.leader !== ''
+
+  /** Anybody may claim to lead a later term: believed once more than half of the voters that answer say so too. */
+  function confirm (): void {
+    confirming ??= Promise.allSettled(electorate().map(async (peer) => (await ask(peer, {})).head)).then((answers) => {
+      const heads = answers.flatMap((answer) => answer.status === 'fulfilled' && answer.value !== undefined ? [answer.value] : [])
+      const elected = electedBy(heads)
+      if (elected !== undefined && elected.term >= head.term && !init.isFedByRaft()) hear(elected)
+    }).finally(() => { confirming = undefined })
+  }
+
+  /** Known voters that are connected; where there are none, whoever is. */
+  function electorate (): PeerIdStr[] {
+    const connected = overlay.peers().map((peer) => peer.peerId)
+    const known = connected.filter((peer) => head.voters.includes(peer))
+    return (known.length > 0 ? known : connected).slice(0, MAX_ELECTORATE)
+  }
+
   async function subscribe (topic: 'tasks' | 'results'): Promise<void> {
     await overlay.subscribe(topic, (payload, envelope) => {
       const verdict = judgeNotice(payload, envelope, head.term)
       if (verdict.verdict !== 'accept' || verdict.value.head?.leader !== envelope.author) return // a participant's hint
+      if (!isKnown(verdict.value.head)) {
+        confirm()
+        return // what it says is asked for again once it is believed
+      }
       hear(verdict.value.head)
-      take(verdict.value.entries)
+      take(verdict.value.entries, envelope.author)
     }, (payload, envelope) => judgeNotice(payload, envelope, head.term))
   }
 
@@ -96,9 +124,12 @@ export function createFollow (init: FollowInit): Follow {
     for (;;) {
       const from = replica.ledger.index + 1
       const reply = await ask(peer, { range: { from, maxBytes: MAX_REPLY_BYTES } })
-      if (reply.head !== undefined) hear(reply.head)
+      if (reply.head !== undefined) {
+        if (isKnown(reply.head)) hear(reply.head)
+        else confirm()
+      }
       if (reply.snapshot !== undefined) await restore(peer, reply.snapshot.index, reply.snapshot.bytes)
-      else take(reply.entries)
+      else take(reply.entries, peer)
       if (replica.ledger.index < from || gapOf(order) === undefined) return
     }
   }
@@ -124,6 +155,7 @@ export function createFollow (init: FollowInit): Follow {
     const isOverdue = gapSinceMs !== undefined && now - gapSinceMs >= config.repairMs
     if (!isOverdue && now - heardMs < config.silentMs) return
     heardMs = now
+    if (!isOverdue) confirm()
     repairing = repair().catch((error: unknown) => {
       if (!stopping.signal.aborted) init.log({ level: 'debug', event: 'repair:fail', reason: String(error) })
     }).finally(() => { repairing = undefined })
@@ -148,7 +180,7 @@ export function createFollow (init: FollowInit): Follow {
     async stop () {
       stopping.abort(new ConclaveError('NODE_STOPPED', 'the node is stopping'))
       clearInterval(timer)
-      await repairing
+      await Promise.all([repairing, confirming])
     }
   }
 }

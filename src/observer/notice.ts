@@ -3,10 +3,24 @@
  * Spec: protocols/sync/README.md.
  */
 import { accept, ignore, reject, type Verdict } from '../../keys/verdict.ts'
-import { Notice } from '../../protocols/sync/messages.js'
+import { Notice, type Head } from '../../protocols/sync/messages.js'
 
 /** Entries of one notice, and voters in a head. */
 export const NOTICE_LIMITS = { entries: 8192, head: { voters: 16 } }
+
+/**
+ * Who leads, by the word of several voters.
+ *
+ * @param heads - what each says; those that know of no leader count as well
+ * @returns the newest head of the leader and term that more than half of them name; undefined where there is none
+ */
+export function electedBy (heads: readonly Head[]): Head | undefined {
+  for (const claim of heads) {
+    const same = heads.filter(({ term, leader }) => term === claim.term && leader === claim.leader)
+    if (claim.leader !== '' && 2 * same.length > heads.length) return same.reduce((a, b) => b.commitIndex > a.commitIndex ? b : a)
+  }
+  return undefined
+}
 
 /**
  * @param payload - as received

@@ -158,19 +158,19 @@ export function createParticipant (init: ParticipantInit): Participant {
     void deliver(bytes, batch.map(attemptKey))
   }
 
-  /** Send a batch until the leader has answered it, or the ledger made it moot. */
+  /** Send a batch until our replica shows its effect, or made it moot. */
   async function deliver (bytes: Uint8Array, keys: readonly string[]): Promise<void> {
     const isWanted = (): boolean => !stopping.signal.aborted && keys.some((key) => outbox.has(key))
     hint(bytes)
     while (isWanted()) {
       try {
         await init.toLeader(WorkRequest.encode({ hops: 0, receipts: new Uint8Array(bytes) }), stopping.signal)
-        return // committed; the replica will say so, and the outbox forgets it then
       } catch (error) {
         if (stopping.signal.aborted) return
         log({ level: 'warn', event: 'receipt:resend', reason: String(error) })
-        await pause(config.resendMs, stopping.signal)
       }
+      // an answer is no proof: only our own replica says that it is committed, and the outbox forgets it then
+      await pause(config.resendMs, stopping.signal)
     }
   }
 

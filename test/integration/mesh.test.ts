@@ -149,6 +149,19 @@ describe('a mesh of nodes', function () {
     assert.equal((await all(again.job('last').results())).length, 6)
   })
 
+  it('ends a job of many small tasks without losing sight of one until its lease ends', async () => {
+    await using mesh = await createMesh()
+    const first = await mesh.start('a')
+    for (const name of ['b', 'c']) await mesh.add(name)
+    await until('three voters', 10_000, () => mesh.nodes.every((node) => node.status().voters.length === 3))
+    const words = Array.from({ length: 2000 }, (_, i) => `w${String.fromCharCode(97 + i % 26)}${String.fromCharCode(97 + (i >> 5) % 26)}`).join(' ')
+    const job = await first.submit({ code: WORD_COUNT, inputs: [await mesh.file('a.txt', `${words}\n`)], partitions: 256 })
+    const released: unknown[] = []
+    for await (const event of job.events({ signal: AbortSignal.timeout(50_000) })) if (event.type === 'task:release') released.push(event)
+    assert.deepEqual(released, [])
+    assert.equal(job.info().status, 'succeeded')
+  })
+
   it('waits for records in key order without keeping the node busy', async () => {
     await using mesh = await createMesh()
     const node = await mesh.start('a')

@@ -53,7 +53,7 @@ describe('checks before a proposal', () => {
     assert.equal(told(checkReceipts(w.ledger, signStatement(bob, 'receipts', encodeReceiptBatch(network, ada.peerId, [receipt])), NOW)), 'reject WRONG_SIGNER')
     assert.equal(told(checkReceipts(w.ledger, signedReceipts([receipt], bob), NOW)), 'reject INVALID')
     assert.equal(told(checkReceipts(w.ledger, signedReceipts([]), NOW)), 'reject RECEIPTS_EMPTY')
-    assert.equal(told(checkReceipts(w.ledger, signedReceipts([success({ ...ref, attempt: 7 }, [])]), NOW)), 'ignore NOTHING_NEW')
+    assert.equal(told(checkReceipts(w.ledger, signedReceipts([success({ ...ref, attempt: 7 }, [])]), NOW)), 'ignore NOT_YET')
     receive(w, [receipt])
     assert.equal(told(checkReceipts(w.ledger, signed, NOW)), 'ignore NOTHING_NEW')
   })

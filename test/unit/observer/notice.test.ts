@@ -1,9 +1,28 @@
 import assert from 'node:assert/strict'
 import { Notice } from '../../../protocols/sync/messages.js'
-import { judgeNotice } from '../../../src/observer/notice.ts'
+import { electedBy, judgeNotice } from '../../../src/observer/notice.ts'
 
 const head = (leader: string, term: number) => ({ term, leader, commitIndex: 9, voters: [leader] })
 const entry = { index: 9, term: 3, data: new Uint8Array() }
+
+describe('who leads, by the word of voters', () => {
+  const says = (leader: string, term: number, commitIndex = 9) => ({ term, leader, commitIndex, voters: ['A', 'B', 'C'] })
+  const table: Array<[what: string, heads: Array<ReturnType<typeof says>>, elected: string | undefined]> = [
+    ['is nobody where nobody answers', [], undefined],
+    ['is the one that all name', [says('A', 3), says('A', 3), says('A', 3)], 'A 3'],
+    ['is not the one that names itself alone, in whatever term', [says('EVIL', 2 ** 40), says('A', 3), says('A', 3)], 'A 3'],
+    ['is nobody where the votes are even', [says('EVIL', 9), says('A', 3)], undefined],
+    ['is nobody where most know of none', [says('A', 3), says('', 4), says('', 4)], undefined],
+    ['is not mixed from two terms of one leader', [says('A', 3), says('A', 4), says('B', 4)], undefined]
+  ]
+  for (const [what, heads, elected] of table) {
+    it(what, () => {
+      const head = electedBy(heads)
+      assert.equal(head === undefined ? undefined : `${head.leader} ${head.term}`, elected)
+    })
+  }
+  it('comes with the newest commit index that it was given', () => { assert.equal(electedBy([says('A', 3, 5), says('A', 3, 8)])?.commitIndex, 8) })
+})
 
 describe('a gossiped notice', () => {
   const table: Array<{ says: string, notice: Parameters<typeof Notice.encode>[0] | Uint8Array, author: string, term: number, known: number, code: string }> = [
