@@ -17,6 +17,7 @@ import type { Replica } from '../observer/replica.ts'
 import type { Overlay } from '../overlay/overlay.ts'
 import { explain } from './explain.ts'
 import type { Explanation } from './explain.ts'
+import { PLAN_OPTIONS, type PlanOptions } from './plan-options.ts'
 import { createPlanMemory, plan } from './plan.ts'
 import type { ParticipantView, PlanMemory } from './plan.ts'
 
@@ -54,6 +55,7 @@ const MAX_SEEN = 1024
 export function createLeader (init: LeaderInit): Leader {
   const { consensus, replica, overlay, config, nowMs } = init
   const stopping = new AbortController()
+  const options: PlanOptions = { ...PLAN_OPTIONS, graceMs: config.leader.goneGraceMs, leaseMarginMs: config.leader.leaseSlackMs }
   const seen = new Map<PeerIdStr, Seen>()
   // whose connection this node saw close: gone, where somebody it never met may only be late to find a new leader
   const lost = new Set<PeerIdStr>()
@@ -94,7 +96,7 @@ export function createLeader (init: LeaderInit): Leader {
       memory = createPlanMemory()
       memoryTerm = term
     }
-    const { assignments, releases, ends, wakeAtMs } = plan(replica.ledger, participants(), { nowMs: nowMs(), wallMs: init.wallMs() }, memory)
+    const { assignments, releases, ends, wakeAtMs } = plan(replica.ledger, participants(), { nowMs: nowMs(), wallMs: init.wallMs() }, memory, options)
     if (wakeAtMs !== undefined) wakeIn(wakeAtMs - nowMs())
     const proposals = [
       ...ends.map((end) => failCommand(end.job, end.code, end.reason)),
@@ -200,7 +202,7 @@ export function createLeader (init: LeaderInit): Leader {
       if (lost.size > MAX_SEEN) lost.delete(lost.values().next().value as PeerIdStr)
       kick()
     },
-    explain: () => isLeading() ? explain(replica.ledger, participants(), memory, nowMs()) : [],
+    explain: () => isLeading() ? explain(replica.ledger, participants(), memory, nowMs(), options) : [],
     async stop () {
       stopping.abort(new ConclaveError('NODE_STOPPED', 'the node is stopping'))
       timers.forEach((timer) => { clearInterval(timer) })
