@@ -140,6 +140,8 @@ export type NodeEvent =
   | { type: 'leader:change', term: number, leader: string | null }
   | { type: 'peer:connect' | 'peer:disconnect', peerId: string }
   | { type: 'member:admit' | 'member:revoke', peerId: string }
+  /** it cannot go on, and stops by itself: its disk is full or broken, or its log */
+  | { type: 'node:fail', code: string, reason: string }
 
 /** A result that counts: the first valid receipt of its task. */
 export interface CommittedResult {

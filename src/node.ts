@@ -266,7 +266,9 @@ function react (parts: Parts, log: (event: LogEvent) => void, stop: () => Promis
       seen = now
     }
     if (event.type === 'stopped' && event.error !== undefined) {
-      log({ level: 'error', event: 'node:fail', code: event.error instanceof ConclaveError ? event.error.code : 'INTERNAL', reason: event.error.message })
+      const failure = { code: event.error instanceof ConclaveError ? event.error.code : 'INTERNAL', reason: event.error.message }
+      log({ level: 'error', event: 'node:fail', ...failure })
+      news.emit({ type: 'node:fail', ...failure })
       void stop()
     }
   })

@@ -56,9 +56,12 @@ Ctrl+C or conclave down stops the node; a second Ctrl+C at once. With --json, on
     }
     if (!isJson) daemon.node.on((event) => tell(out, daemon.node.peerId, event))
     await tellReady(context, daemon)
-    await Promise.race([daemon.stopAsked, aborted(stopping)])
-    if (!isJson) out.note('stopping')
-    await daemon.stop()
+    try {
+      await Promise.race([daemon.stopAsked, daemon.failed, aborted(stopping)])
+      if (!isJson) out.note('stopping')
+    } finally {
+      await daemon.stop()
+    }
     return EXIT.ok
   }
 }

@@ -2,7 +2,7 @@
  * A node as a process: joined, and open to the command line, until it is told to stop.
  */
 import type { ConclaveNode, JoinOptions } from '../api.ts'
-import { ConclaveError } from '../errors.ts'
+import { ConclaveError, explain } from '../errors.ts'
 import { serveControl } from './server.ts'
 import { claimSocketPath, releaseSocketPath } from './socket-path.ts'
 
@@ -19,6 +19,8 @@ export interface Daemon {
   readonly socket: string
   /** Resolves when a client asked for a stop. */
   readonly stopAsked: Promise<void>
+  /** Rejects when the node cannot go on: a daemon without a node only pretends to be one. Never resolves. */
+  readonly failed: Promise<never>
   /** Graceful; idempotent. @throws STOP_TIMEOUT: something of the node did not end, the process should */
   stop (): Promise<void>
 }
@@ -28,6 +30,9 @@ export async function startDaemon (init: DaemonInit): Promise<Daemon> {
   const { version, join, stopMs, ...options } = init
   const node = await join(options)
   const asked = Promise.withResolvers<void>()
+  const failing = Promise.withResolvers<never>()
+  failing.promise.catch(() => {}) // it may fail while nobody looks, such as when it is being stopped
+  node.on((event) => { if (event.type === 'node:fail') failing.reject(new ConclaveError(event.code, event.reason, { next: explain(event.code).next })) })
   let socket: string
   let server: Awaited<ReturnType<typeof serveControl>>
   try {
@@ -44,7 +49,7 @@ export async function startDaemon (init: DaemonInit): Promise<Daemon> {
     await releaseSocketPath(node.dataDir)
     await node.stop()
   }
-  return { node, socket, stopAsked: asked.promise, stop: () => (stopped ??= within(stop(), stopMs)) }
+  return { node, socket, stopAsked: asked.promise, failed: failing.promise, stop: () => (stopped ??= within(stop(), stopMs)) }
 }
 
 async function within (work: Promise<void>, ms: number): Promise<void> {
