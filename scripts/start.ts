@@ -17,8 +17,8 @@ try {
   const isEqual = await runMainJob({ inputs: process.argv.slice(2), cwd: process.env['INIT_CWD'] ?? process.cwd(), screen: createScreen(), signal: stopping.signal })
   process.exitCode = isEqual ? 0 : 1
 } catch (error) {
-  const { message, next } = error as { message?: string, next?: string }
-  if (!stopping.signal.aborted) process.stderr.write(`\nnpm start failed: ${message ?? String(error)}\n${next === undefined || next === '' ? '' : `  next: ${next}\n`}`)
+  const { code, message, next } = error as { code?: string, message?: string, next?: string }
+  if (!stopping.signal.aborted) process.stderr.write(`\nnpm start failed: ${code === undefined ? '' : `${code}: `}${message ?? String(error)}\n${next === undefined || next === '' ? '' : `  next: ${next}\n`}`)
   process.exitCode = stopping.signal.aborted ? 130 : 1
 }
 
