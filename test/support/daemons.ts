@@ -8,6 +8,8 @@ import fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
+import { connectControl } from '../../src/daemon/client.ts'
+import type { ControlClient } from '../../src/daemon/client.ts'
 
 export const CLI = path.join(import.meta.dirname, '../../src/cli/main.ts')
 export const ROOT = path.join(import.meta.dirname, '../..')
@@ -35,6 +37,11 @@ export interface Daemon {
   readonly dataDir: string
   readonly child: ChildProcess
   readonly ready: { peerId: string, network: string, addrs: string[], pid: number }
+  /** What the command line asks it with: the same answers without a process for each question. */
+  readonly client: ControlClient
+  readonly isAlive: boolean
+  /** what it said on its standard error, the last 8 KiB */
+  readonly stderr: string
   /** Run a command against this daemon. */
   run (...args: string[]): Promise<Ran>
   status (): Promise<Record<string, unknown>>
@@ -49,6 +56,8 @@ export interface Daemons extends AsyncDisposable {
   up (name: string, ticket?: string, args?: readonly string[]): Promise<Daemon>
   /** Start a daemon with a ticket of the first one. */
   join (name: string): Promise<Daemon>
+  /** Start `n0` … and wait until all of them vote. */
+  start (count: number, args?: readonly string[]): Promise<Daemon[]>
 }
 
 export async function createDaemons (): Promise<Daemons> {
@@ -66,6 +75,13 @@ export async function createDaemons (): Promise<Daemons> {
       const { stdout, code, stderr } = await (daemons[0] as Daemon).run('invite')
       if (code !== 0) throw new Error(`invite failed: ${stderr}`)
       return await mesh.up(name, stdout)
+    },
+    async start (count, args) {
+      const first = await mesh.up('n0', undefined, args)
+      const ticket = await first.client.invite({ uses: count })
+      const started = [first, ...await Promise.all(Array.from({ length: count - 1 }, async (_, i) => await mesh.up(`n${i + 1}`, `${ticket}\n`, args)))]
+      await eventually(`${count} voters`, 60_000, async () => (await Promise.all(started.map(async ({ client }) => (await client.status()).voters.length === count))).every(Boolean))
+      return started
     },
     async [Symbol.asyncDispose] () {
       await Promise.all(daemons.map(async (daemon) => { await daemon.kill() }))
@@ -93,6 +109,9 @@ async function start (dataDir: string, name: string, ticket: string | undefined,
     dataDir,
     child,
     ready: JSON.parse(line) as Daemon['ready'],
+    client: await connectControl(dataDir),
+    get isAlive () { return child.exitCode === null && child.signalCode === null },
+    get stderr () { return stderr },
     run,
     status: async () => JSON.parse((await run('status', '--json')).stdout) as Record<string, unknown>,
     async kill () {
@@ -102,6 +121,19 @@ async function start (dataDir: string, name: string, ticket: string | undefined,
       await gone
     }
   }
+}
+
+/** The living among these daemons, once all of them follow the same leader of the same term, and it is one of them. */
+export async function agreedLeader (daemons: readonly Daemon[]): Promise<{ leader: Daemon, term: number }> {
+  let found: { leader: Daemon, term: number } | undefined
+  await eventually('everybody follows one leader', 60_000, async () => {
+    const [first, ...rest] = await Promise.all(daemons.map(async ({ client }) => await client.status()))
+    const leader = daemons.find(({ ready }) => ready.peerId === first?.leader)
+    if (first === undefined || leader === undefined || rest.some((other) => other.leader !== first.leader || other.term !== first.term)) return false
+    found = { leader, term: first.term }
+    return true
+  })
+  return found as { leader: Daemon, term: number }
 }
 
 /** Asks `condition` again and again until it holds. @throws after `ms` with `what` */
