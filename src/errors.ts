@@ -40,6 +40,7 @@ export const ERRORS: Readonly<Record<string, ErrorRow>> = {
   JOB_UNKNOWN: row('input', 'no job has this id', 'conclave jobs'),
   JOB_AMBIGUOUS: row('input', 'several jobs begin with this id', 'give more of the id: conclave jobs'),
   INPUT_NOT_FOUND: row('input', 'an input file does not exist', 'check the path; put patterns in quotes'),
+  INPUT_NOT_A_FILE: row('input', 'an input is a pipe or a device, not a file', 'pipe it: … | conclave run JOB --input -'),
   INPUT_NO_MATCH: row('input', 'a pattern matches no file', 'check the pattern, and put it in quotes'),
   INPUT_UNREADABLE: row('input', 'an input cannot be read', 'check the permissions of the file'),
   INPUT_IS_DIRECTORY: row('input', 'an input is a directory', 'name the files in it with a pattern'),

@@ -83,7 +83,7 @@ async function totalBytes (paths: readonly string[], signal: AbortSignal | undef
     signal?.throwIfAborted()
     try {
       const stat = await fs.stat(path)
-      if (stat.isDirectory()) throw isDirectory(path)
+      checkKind(stat, path)
       total += stat.size
       await fs.access(path, fs.constants.R_OK)
     } catch (error) {
@@ -108,7 +108,9 @@ async function * readSplits (paths: readonly string[], cutter: LineCutter, signa
     yield cutter.open(path)
     let handle: fs.FileHandle | undefined
     try {
-      handle = await fs.open(path, 'r')
+      // not to wait for ever for somebody to write into a pipe that took the file's place since it was checked
+      handle = await fs.open(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
+      checkKind(await handle.stat(), path)
       for (;;) {
         signal?.throwIfAborted()
         const { bytesRead } = await handle.read(chunk, 0, READ_BYTES)
@@ -135,6 +137,12 @@ function inputError (cause: unknown, file: string): Error {
   // Only what the file system says about this file: a failure of ours must keep its own name.
   if (errno === undefined || (cause as NodeJS.ErrnoException).syscall === undefined) return cause as Error
   return new ConclaveError('INPUT_UNREADABLE', `cannot read ${file}: ${errno}`, { cause, next: 'Check the permissions of this file.', details: { file, errno } })
+}
+
+/** Regular files only: opening a pipe or a device may block a thread of ours for ever. */
+function checkKind (stat: { isDirectory (): boolean, isFile (): boolean }, file: string): void {
+  if (stat.isDirectory()) throw isDirectory(file)
+  if (!stat.isFile()) throw new ConclaveError('INPUT_NOT_A_FILE', `${file} is a pipe or a device, not a file`, { next: 'pipe it: … | conclave run JOB --input -', details: { file } })
 }
 
 function isDirectory (file: string): ConclaveError {

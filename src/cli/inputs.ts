@@ -43,6 +43,7 @@ export async function expandInputs (patterns: readonly string[], cwd: string, st
 
 /** A name that exists is that file or directory, whatever characters it has; else it is a pattern. */
 async function expand (pattern: string, cwd: string): Promise<string[]> {
+  if (pattern === '') throw new ConclaveError('USAGE', 'an input has an empty name', { next: 'is a variable of your shell unset? conclave run JOB --input FILE' })
   const file = path.resolve(cwd, pattern)
   const stat = await fs.stat(file).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined
@@ -54,7 +55,8 @@ async function expand (pattern: string, cwd: string): Promise<string[]> {
     if (matches.length === 0) throw new ConclaveError('INPUT_NO_MATCH', `no file matches ${pattern} in ${cwd}`, { next: 'check the pattern, and put it in quotes', details: { pattern, cwd } })
     return matches
   }
-  if (!stat.isDirectory()) return [await readable(file)]
+  if (stat.isFile()) return [await readable(file)]
+  if (!stat.isDirectory()) throw new ConclaveError('INPUT_NOT_A_FILE', `${file} is a pipe or a device, not a file`, { next: 'pipe it: … | conclave run JOB --input -', details: { file } })
   const inside = await files(fs.glob('**/*', { cwd: file, withFileTypes: true }))
   if (inside.length === 0) throw new ConclaveError('INPUT_NO_MATCH', `the directory ${file} holds no file`, { next: 'name another one', details: { file } })
   return inside

@@ -3,6 +3,7 @@
  * that lives on.
  */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import fs from 'node:fs/promises'
 import net from 'node:net'
@@ -12,6 +13,7 @@ import { identityFromSeed } from '../../keys/identity.ts'
 import { loadOrCreateIdentity, readSecretFile } from '../../keys/key-file.ts'
 import { rootChain } from '../../keys/network.ts'
 import { createInvite } from '../../keys/ticket.ts'
+import { connectControl } from '../../src/daemon/client.ts'
 import { loadMembership } from '../../src/membership.ts'
 import { WORD_COUNT } from '../support/mesh.ts'
 import { conclave, createDaemons, lastLine } from '../support/daemons.ts'
@@ -77,6 +79,17 @@ describe('bad input', function () {
   describe('an input', () => {
     it('that does not exist: INPUT_NOT_FOUND', async () => { await fails('INPUT_NOT_FOUND', path.join(mesh.dir, 'nowhere.txt')) })
     it('that no file matches: INPUT_NO_MATCH', async () => { await fails('INPUT_NO_MATCH', path.join(mesh.dir, '*.nothing')) })
+    it('that is a pipe: INPUT_NOT_A_FILE, at once, however often, and nothing is blocked', async () => {
+      const pipe = path.join(mesh.dir, 'pipe')
+      execFileSync('mkfifo', [pipe])
+      await Promise.all([1, 2, 3, 4, 5].map(async () => { await fails('INPUT_NOT_A_FILE', pipe) }))
+      // past the command line, straight to the daemon
+      const client = await connectControl(daemon.dataDir)
+      await Promise.all([1, 2, 3, 4, 5].map(async () => {
+        await assert.rejects(client.submit({ code: 'export function map () {}', inputs: [pipe] }, AbortSignal.timeout(10_000)), { code: 'INPUT_NOT_A_FILE' })
+      }))
+    })
+    it('without a name: USAGE', async () => { await fails('USAGE', '') })
     it('with a line of 50 MB: INPUT_RECORD_TOO_LONG', async () => { await fails('INPUT_RECORD_TOO_LONG', await file('long.txt', 'x'.repeat(50_000_000))) })
     it('that is not UTF-8: INPUT_NOT_UTF8, with the place and the way out', async () => {
       const ran = await fails('INPUT_NOT_UTF8', await file('latin.txt', Buffer.from('caf\xe9\n', 'latin1')))
