@@ -47,7 +47,7 @@ export function toSubmit (body: Record<string, unknown>): SubmitBody {
     ...(name === undefined ? {} : { name }),
     ...(encoding === undefined ? {} : { encoding }),
     ...counts(body, ['splitBytes', 'partitions', 'maxAttempts', 'deadlineMs']),
-    ...(limits === undefined ? {} : { limits: counts(limits as Record<string, unknown>, LIMIT_NAMES) })
+    ...(limits === undefined ? {} : { limits: counts(asObject(limits), LIMIT_NAMES) })
   }
 }
 
@@ -61,6 +61,11 @@ export function toInvite (body: Record<string, unknown>): InviteOptions {
 }
 
 /** Of these fields, those that are there: whole numbers from 1 on. */
+function asObject (value: unknown): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad('limits: an object is needed')
+  return value as Record<string, unknown>
+}
+
 function counts<K extends string> (from: Record<string, unknown>, names: readonly K[]): Partial<Record<K, number>> {
   const found: Partial<Record<K, number>> = {}
   for (const name of names) {

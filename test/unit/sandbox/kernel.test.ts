@@ -108,6 +108,8 @@ describe('the kernel: faults', () => {
     ['a function', '() => 1', /it is a function/],
     ['undefined', 'undefined', /it is undefined/],
     ['a BigInt', '1n', /BigInt/],
+    ['NaN', 'NaN', /it is NaN/],
+    ['an infinity', '-Infinity', /it is -Infinity/],
     ['a symbol', 'Symbol()', /it is a symbol/],
     ['a cycle', '(() => { const o = {}; o.o = o; return o })()', /circular/i]
   ] as const) {

@@ -60,7 +60,7 @@ export function createPairs ({ OwnMap, hash, NativeTypeError, parse, slice, sort
       values[values.length] = text
       return
     }
-    if (typeof value === 'number' || typeof value === 'string' || typeof value === 'boolean') {
+    if ((typeof value === 'number' && value - value === 0) || typeof value === 'string' || typeof value === 'boolean') {
       values[values.length] = value
     } else {
       const text = report.jsonText(value, VALUE)

@@ -78,9 +78,11 @@ export function createReport ({ indexOf, join, slice, startsWith, stringify, toT
     jsonText (value: unknown, what: string): string {
       let why: string
       try {
-        const text = stringify(value)
+        // JSON would turn NaN and the infinities into null, and different keys into one
+        const isFinite = typeof value !== 'number' || value - value === 0
+        const text = isFinite ? stringify(value) : undefined
         if (typeof text === 'string') return text
-        why = value === undefined ? 'it is undefined' : `it is a ${typeof value}`
+        why = isFinite ? value === undefined ? 'it is undefined' : `it is a ${typeof value}` : `it is ${toText(value)}`
       } catch (error) {
         why = describe(error)
       }
