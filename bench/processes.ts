@@ -4,6 +4,7 @@
 import { execFile, fork, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { rmSync } from 'node:fs'
 import fs from 'node:fs/promises'
 import net from 'node:net'
 import os from 'node:os'
@@ -41,6 +42,12 @@ export interface Room extends AsyncDisposable {
 export async function createRoom (): Promise<Room> {
   const dir = await fs.mkdtemp(path.join(os.tmpdir(), 'conclave-bench-'))
   const children = new Set<ChildProcess>()
+  /** Ctrl+C and errors end here: no process and no file may stay. */
+  const onExit = (): void => {
+    for (const child of children) child.kill('SIGKILL')
+    rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+  }
+  process.once('exit', onExit)
   const track = (child: ChildProcess): void => {
     children.add(child)
     child.once('exit', () => { children.delete(child) })
@@ -71,6 +78,7 @@ export async function createRoom (): Promise<Room> {
       return child
     },
     async [Symbol.asyncDispose] () {
+      process.off('exit', onExit)
       await Promise.all([...children].map(kill))
       await fs.rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
     }

@@ -36,6 +36,8 @@ if (values.help) {
   process.exit(0)
 }
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { process.exit(130) })
+
 const context: Context = {
   rounds: count('rounds', values.rounds),
   minutes: count('minutes', values.minutes),
