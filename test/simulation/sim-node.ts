@@ -324,9 +324,6 @@ export class SimNode {
   #send (messages: Message[]): void {
     for (const message of messages) {
       this.#world.oracle.sends(message, this.#disk.hard)
-      if (message.type === 'timeoutNow') {
-        must(this.#world.lastOnDisk(message.to) >= this.lastOnDisk, 'leadership is handed to who holds all', () => `${this.id} to ${message.to}`)
-      }
       if (message.type === 'appendReply' && !message.reject) {
         const { term, index } = message
         this.#promised = { term, index: term === this.#promised.term ? Math.max(index, this.#promised.index) : index }

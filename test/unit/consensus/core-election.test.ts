@@ -354,6 +354,7 @@ describe('leader transfer (thesis §3.10)', () => {
     group.settle()
     assert.equal(group.node('a').status.transferee, 'b')
     assert.equal(group.propose('a', 'y')!.dropped, 'transferring')
+    assert.equal(group.sent.some(({ type }) => type === 'timeoutNow'), false)
     group.heal()
     group.tick('a', 1)
     assert.equal(group.node('b').status.role, 'leader')
